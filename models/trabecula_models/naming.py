@@ -1,0 +1,222 @@
+"""Level names as one decision over the whole column.
+
+The order of the bodies is known (they hang in a chain), so a name can only be wrong by a shift. Every plan of the column (usual, L6,
+T13, ...) at every shift is scored against all that was seen (sacrum below, ribs beside, the coarse network's level), which gives a
+probability per reading. Names follow the most probable one; the others are kept as alternatives, and the decision says it is uncertain
+unless one reading clearly wins on the strength of an anchor.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trabecula_models.segmentation import NameAlternative, NameDecision
+
+_CERVICAL = tuple(f"C{i}" for i in range(1, 8))
+_THORACIC = tuple(f"T{i}" for i in range(1, 13))
+_LUMBAR = tuple(f"L{i}" for i in range(1, 6))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnPlan:
+    """A possible column: its level names, cranial to caudal, and how common it is."""
+
+    names: tuple[str, ...]
+    prior: float
+    variant: str | None = None
+
+
+COLUMN_PLANS: tuple[ColumnPlan, ...] = (
+    # Shares: 24 + 1 mobile vertebrae 18 of 418, 24 - 1 14 of 418 (Tins 2016); 11 pairs of ribs 8 %, 13 pairs 0.4 % of 1340 CTs.
+    ColumnPlan(names=_CERVICAL + _THORACIC + _LUMBAR, prior=0.90),
+    ColumnPlan(names=(*_CERVICAL, *_THORACIC, *_LUMBAR, "L6"), prior=0.043, variant="L6"),
+    ColumnPlan(names=_CERVICAL + _THORACIC + _LUMBAR[:-1], prior=0.034, variant="four_lumbar"),
+    ColumnPlan(names=(*_CERVICAL, *_THORACIC, "T13", *_LUMBAR), prior=0.004, variant="T13"),
+    ColumnPlan(names=_CERVICAL + _THORACIC[:-1] + _LUMBAR, prior=0.015, variant="T11_last"),
+)
+
+_USUAL_RANK: dict[str, float] = {name: float(rank) for rank, name in enumerate(_CERVICAL + _THORACIC + _LUMBAR)} | {"T13": 18.5, "L6": 24.0}
+"""Rank in the usual column, C1 = 0; T13 lies between T12 and L1, L6 below L5."""
+
+SACRUM_ANCHOR_PROBABILITY = 0.9
+"""A sacrum seen less surely than this counts in the reading, but is not named as what the names were counted from."""
+
+RIB_SEEN = {"T12": 0.88, "T13": 0.75, "T11": 0.95, "L1": 0.06}
+"""Chance to find a rib beside a level: the 12th is thin and may be missing, and a transverse process of L1 can pass for one."""
+RIB_SEEN_THORACIC, RIB_SEEN_LUMBAR, RIB_SEEN_CERVICAL = 0.96, 0.03, 0.02
+"""Cervical ribs: 0.5-1 % of people; a thirteenth rib at the top of a full thorax must not pass for one."""
+
+LEVEL_SD = 2.5
+"""Standard deviation of the coarse network's level, in levels, all bodies together: its errors are common to a scan (0.7-3 seen)."""
+
+TYPICAL_STEP_MM: dict[str, float] = {
+    **dict(zip(_CERVICAL, (16.0, 17.0, 17.0, 17.0, 17.0, 17.5, 18.5), strict=True)),
+    **dict(zip(_THORACIC, (19.5, 20.5, 21.0, 21.5, 22.0, 22.5, 23.3, 24.2, 25.5, 27.3, 29.8, 32.4), strict=True)),
+    **dict(zip(_LUMBAR, (34.6, 35.8, 36.5, 36.3, 36.0), strict=True)),
+}
+"""Distance from a body's centre to the next one below, mm: T12-L5 from the VID data set, above from vertebra and disc heights of
+women and men; cervical ones from general knowledge."""
+
+
+def usual_step_mm(level_index: float) -> float:
+    """Distance to the next body at a level counted from C1 = 0, as the coarse network gives it."""
+    names = _CERVICAL + _THORACIC + _LUMBAR
+    return TYPICAL_STEP_MM[names[min(max(round(level_index), 0), len(names) - 1)]]
+
+
+STEP_SIZE_SD, STEP_SHAPE_SD = 0.10, 0.12
+"""Spread of the logarithm of the steps: common to one person (body size), and from level to level (VID: 8 %; collapse and errors of
+the centres widen it)."""
+
+CERTAIN_PROBABILITY, LEAST_EXACT_PROBABILITY = 0.93, 0.85
+"""Names are called certain when readings shifted by a level share less than the rest of the first, and the exact list has the second."""
+
+ALTERNATIVE_PROBABILITY = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ColumnEvidence:
+    """What was seen of a chain of n bodies, cranial to caudal.
+
+    Parameters
+    ----------
+    steps : (n - 1,) levels from each body to the next: 1, or 2 where a body between was missed.
+    steps_mm : (n - 1,) centre distances, mm.
+    sacrum_below : chance that the last body is the last lumbar one, by a sacrum right below it; 0 where none was seen.
+    rib_probability : (n,) chance that a rib is attached, from its voxels; NaN where ribs could not be seen.
+    level_index : (n,) the coarse network's level counted from C1 = 0 (T1 = 7, L1 = 19); NaN where it says nothing.
+    """
+
+    steps: NDArray[np.int_]
+    steps_mm: NDArray[np.float64]
+    sacrum_below: float
+    rib_probability: NDArray[np.float64]
+    level_index: NDArray[np.float64]
+
+    @property
+    def positions(self) -> NDArray[np.int_]:
+        """Rank of each body below the first one."""
+        return np.concatenate([[0], np.cumsum(self.steps)]).astype(int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedColumn:
+    """Names of the chain's bodies with a confidence each, and how they were decided."""
+
+    names: tuple[str, ...]
+    confidence: tuple[float, ...]
+    decision: NameDecision
+
+
+def _rib_seen(name: str) -> float:
+    if name in RIB_SEEN:
+        return RIB_SEEN[name]
+    return {"C": RIB_SEEN_CERVICAL, "T": RIB_SEEN_THORACIC}.get(name[0], RIB_SEEN_LUMBAR)
+
+
+def _log_likelihood(names: tuple[str, ...], last: bool, evidence: ColumnEvidence) -> float:
+    total = 0.0
+    if evidence.sacrum_below > 0:
+        total += np.log(evidence.sacrum_below if last else 1 - evidence.sacrum_below)
+    for name, rib in zip(names, evidence.rib_probability, strict=True):
+        if np.isfinite(rib):
+            expected = _rib_seen(name)
+            total += np.log(rib * expected + (1 - rib) * (1 - expected))
+    total += _step_log_likelihood(names, evidence)
+    heard = np.isfinite(evidence.level_index)
+    if heard.any():
+        # T13 takes rank 19 as L1 does; the coarse network knows the usual column only.
+        ranks = np.array([_USUAL_RANK[name] for name in names])
+        offset = float(np.median(evidence.level_index[heard] - ranks[heard]))
+        total += -0.5 * min((offset / LEVEL_SD) ** 2, 16.0)
+    return float(total)
+
+
+def _step_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence) -> float:
+    """How well the centre distances fit the names, whatever the size of the person."""
+    usual = evidence.steps == 1
+    if not usual.any():
+        return 0.0
+    expected = np.array([TYPICAL_STEP_MM.get(name, 34.0) for name in names[:-1]])
+    ratio = np.clip(np.log(evidence.steps_mm[usual] / expected[usual]), -0.6, 0.6)
+    size = ratio.sum() / (len(ratio) + (STEP_SHAPE_SD / STEP_SIZE_SD) ** 2)
+    return float(-0.5 * (size / STEP_SIZE_SD) ** 2 - 0.5 * np.minimum(((ratio - size) / STEP_SHAPE_SD) ** 2, 6.0).sum())
+
+
+def _readings(evidence: ColumnEvidence) -> list[tuple[float, tuple[str, ...], ColumnPlan]]:
+    """All readings (log probability, names, plan) that the chain's length allows."""
+    positions = evidence.positions
+    found = []
+    for plan in COLUMN_PLANS:
+        for first in range(len(plan.names) - int(positions[-1])):
+            names = tuple(plan.names[first + p] for p in positions)
+            last = first + int(positions[-1]) == len(plan.names) - 1
+            # A scan says nothing of variants outside it: their prior counts only where the reading shows them.
+            found.append((np.log(plan.prior) + _log_likelihood(names, last, evidence), names, plan))
+    return found
+
+
+def name_column(evidence: ColumnEvidence) -> NamedColumn:
+    """The most probable names of a chain, each level once and in order, and how sure they are.
+
+    Raises
+    ------
+    ValueError : the chain is longer than any column (more than 25 levels).
+    """
+    readings = _readings(evidence)
+    if not readings:
+        raise ValueError("the chain is longer than a human column")
+    logs = np.array([reading[0] for reading in readings])
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    by_names: dict[tuple[str, ...], float] = {}
+    for weight, (_, names, _plan) in zip(weights, readings, strict=True):
+        by_names[names] = by_names.get(names, 0.0) + float(weight)
+    best = max(by_names, key=lambda names: by_names[names])
+    plan = max((reading for reading in readings if reading[1] == best), key=lambda reading: reading[0])[2]
+    ranks = np.array([_USUAL_RANK[name] for name in best])
+    shifts: dict[int, float] = {}
+    for names, weight in by_names.items():
+        shift = int(np.rint(np.median([_USUAL_RANK[name] for name in names] - ranks)))
+        if names != best:
+            shifts[shift] = shifts.get(shift, 0.0) + weight
+    confidence = tuple(float(sum(weight for names, weight in by_names.items() if names[index] == name)) for index, name in enumerate(best))
+    anchors = _anchors(best, evidence)
+    shown_variant = plan.variant if _shows_variant(best, plan, evidence) else None
+    # Readings that move no lumbar name (a 12th vertebra without ribs called T11 or L1 at the top) show in the levels' own confidence.
+    moved = sum(weight for shift, weight in shifts.items() if shift != 0)
+    sure = 1.0 - moved >= CERTAIN_PROBABILITY and by_names[best] >= LEAST_EXACT_PROBABILITY
+    certain = sure and bool(anchors) and shown_variant is None and bool((evidence.steps == 1).all())
+    alternatives = tuple(
+        NameAlternative(shift=shift, probability=round(weight, 4))
+        for shift, weight in sorted(shifts.items(), key=lambda item: -item[1])
+        if weight >= ALTERNATIVE_PROBABILITY and shift != 0
+    )
+    if not certain and not alternatives:
+        alternatives = (NameAlternative(shift=-1, probability=0.01), NameAlternative(shift=1, probability=0.01))
+    decision = NameDecision(certain=certain, anchors=anchors, variants=(shown_variant,) if shown_variant else (), alternatives=alternatives)
+    return NamedColumn(names=best, confidence=confidence, decision=decision)
+
+
+def _anchors(names: tuple[str, ...], evidence: ColumnEvidence) -> tuple[str, ...]:
+    """What the names were counted from."""
+    anchors = []
+    if evidence.sacrum_below >= SACRUM_ANCHOR_PROBABILITY:
+        anchors.append("sacrum")
+    ribs = evidence.rib_probability
+    with_rib = [index for index, rib in enumerate(ribs) if np.isfinite(rib) and rib > 0.5]
+    if with_rib and with_rib[-1] + 1 < len(names) and np.isfinite(ribs[with_rib[-1] + 1]):
+        anchors.append("last_rib")
+    if with_rib and with_rib[0] > 0 and names[with_rib[0]] == "T1":
+        anchors.append("first_rib")
+    return tuple(anchors)
+
+
+def _shows_variant(names: tuple[str, ...], plan: ColumnPlan, evidence: ColumnEvidence) -> bool:
+    """Whether the variant of a plan can be seen in this chain, or only happens to fit."""
+    if plan.variant in ("L6", "T13"):
+        return plan.variant in names
+    if plan.variant == "four_lumbar":
+        return evidence.sacrum_below >= SACRUM_ANCHOR_PROBABILITY and names[-1] == "L4"
+    return plan.variant == "T11_last" and {"T11", "L1"} <= set(names)

@@ -1,0 +1,80 @@
+"""Which vertebra each voxel of the posterior elements belongs to.
+
+Arches of neighbours touch at the facet joints and overlap like roof tiles, so neither the nearest body nor a path inside bone tells
+them apart. What does is where an arch stands against its own body: its pedicles at the upper half, its laminae and spinous process
+below, further down the further back, steeply so in the middle of the chest.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+DEPTHS_MM = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
+"""Distances behind the centre of the body at which the height of the arch is given."""
+
+ARCH_HEIGHT_LOW = (0.17, 0.08, -0.23, -0.27, -0.33, -0.39)
+ARCH_HEIGHT_MIDCHEST = (0.25, 0.12, -0.50, -1.00, -1.30, -1.50)
+"""Middle of the posterior elements above the body's centre, in steps from level to level: T10-L5, and T4-T8 (medians of five spines with
+true levels; between them the mean of both)."""
+
+SURE_SHARE = 0.3
+"""A voxel that fits one arch this much better than the next best one is a seed; the rest is reached from seeds and bodies along bone.
+With true masks 91-94 % of the posterior voxels get their own level (five spines); the nearest body gives 79-92 %."""
+
+
+def _arch_height(name: str) -> NDArray[np.float64]:
+    low, midchest = np.array(ARCH_HEIGHT_LOW), np.array(ARCH_HEIGHT_MIDCHEST)
+    if name in {"T4", "T5", "T6", "T7", "T8"}:
+        return midchest
+    lower = name.startswith("L") or name in {"T10", "T11", "T12", "T13"}
+    return low if lower else (low + midchest) / 2
+
+
+def _misfit(points_mm: NDArray[np.float64], centers_mm: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
+    """How far each point (n, 3; z, y, x) lies from the middle of each arch, in steps from level to level: (n, vertebrae)."""
+    count = len(centers_mm)
+    out = np.zeros((len(points_mm), count))
+    for index, (center, name) in enumerate(zip(centers_mm, names, strict=True)):
+        upper, lower = max(index - 1, 0), min(index + 1, count - 1)
+        along = centers_mm[upper] - centers_mm[lower]
+        step_mm = float(np.linalg.norm(along)) / max(lower - upper, 1)
+        up = along / np.linalg.norm(along) if step_mm > 0 else np.array([1.0, 0.0, 0.0])
+        back = np.array([0.0, 1.0, 0.0]) - up[1] * up
+        back /= np.linalg.norm(back)
+        away = points_mm - center
+        expected = np.interp(away @ back, DEPTHS_MM, _arch_height(name))
+        out[:, index] = np.abs(away @ up / (step_mm or 1.0) - expected)
+    return out
+
+
+def assign_posterior(
+    posterior: NDArray[np.bool_], instances: NDArray[np.int16], names: tuple[str, ...], spacing_mm: float
+) -> NDArray[np.int16]:
+    """Posterior elements with the instance number of the vertebra they belong to; 0 elsewhere.
+
+    Parameters
+    ----------
+    posterior : (z, y, x) mask on a grid that grows towards superior, posterior, left.
+    instances : bodies 1, 2, ... cranial to caudal on the same grid.
+    names : level of each instance.
+    spacing_mm : voxel size.
+    """
+    free = posterior & (instances == 0)
+    present = np.array([index for index in range(1, len(names) + 1) if (instances == index).any()], dtype=int)
+    if not free.any() or len(present) == 0:
+        return np.zeros_like(instances)
+    centers_mm = np.array(ndimage.center_of_mass(instances > 0, instances, present), dtype=np.float64) * spacing_mm
+    misfit = _misfit(np.argwhere(free).astype(np.float64) * spacing_mm, centers_mm, tuple(names[index - 1] for index in present))
+    best = present[np.argmin(misfit, axis=1)]
+    ranked = np.partition(misfit, min(1, misfit.shape[1] - 1), axis=1)
+    sure = ranked[:, 0] <= SURE_SHARE * ranked[:, min(1, misfit.shape[1] - 1)]
+    fitted = np.zeros_like(instances)
+    fitted[free] = best
+    seeds = instances.astype(np.int32)
+    seeds[tuple(np.argwhere(free)[sure].T)] = best[sure]
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(seeds == 0)
+    out: NDArray[np.int16] = watershed(distance, seeds, mask=free | (instances > 0)).astype(np.int16)
+    out[(out == 0) & free] = fitted[(out == 0) & free]
+    out[~free] = 0
+    return out

@@ -1,0 +1,166 @@
+"""The built-in backend: from a CT volume to named vertebrae with their masks."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, rib_probability, sacrum_below, sacrum_mask
+from trabecula_models.bodies import BODY_PROBABILITY, SMALLEST_BODY_ML, ClassMaps, body_volumes_ml, split_bodies
+from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
+from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, heat_peaks
+from trabecula_models.delineate import delineate_column
+from trabecula_models.forward import Compute
+from trabecula_models.inference import NetworkRunner
+from trabecula_models.listing import list_vertebrae
+from trabecula_models.locate import locate_column
+from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
+from trabecula_models.posterior import assign_posterior
+from trabecula_models.segmentation import SpineSegmentation
+from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
+from trabecula_morphometry.volume import Grid, LabelVolume, Volume, analysis_grid
+
+BACKEND_NAME = "builtin"
+
+INSIDE_MARGIN = 0.15
+"""By how much the body's probability must beat the next class: without it masks were 4-18 % too large (two real cases and three made-up
+ones), with it body Dice rises by 0.00-0.01."""
+
+OUTPUT_SPACING_MM = 1.0
+"""Masks are given at this voxel size, finer than the network's, from its interpolated probabilities."""
+
+WELL_SEEN_HEAT = 0.7
+"""A body whose centre heat is lower is less sure to be one: its level's confidence falls with it."""
+
+Progress = Callable[[str, float], None]
+
+
+def load_runners(weights_folder: Path = WEIGHTS_FOLDER, compute: Compute | None = None) -> tuple[NetworkRunner, NetworkRunner]:
+    """The coarse and the fine network, with their weights checked."""
+    locate, delineate = (NetworkRunner(load_bundle(name, weights_folder), compute) for name in ("locate", "delineate"))
+    return locate, delineate
+
+
+class SpineSegmenter:
+    """Both networks, loaded once and kept; the same volume gives the same answer on the same machine.
+
+    Parameters
+    ----------
+    weights_folder : folder with the bundles ``locate`` and ``delineate``.
+    compute : device, engine and precision of both.
+    """
+
+    def __init__(self, weights_folder: Path = WEIGHTS_FOLDER, compute: Compute | None = None) -> None:
+        self._locate, self._delineate = load_runners(weights_folder, compute)
+        both = self._locate.bundle.weights_sha256 + self._delineate.bundle.weights_sha256
+        self.weights_sha256 = hashlib.sha256(both.encode()).hexdigest()
+
+    def segment(self, volume: Volume, progress: Progress | None = None) -> SpineSegmentation | None:
+        """Vertebrae of a volume, or None where no thoracic or lumbar vertebra is in view."""
+        report = progress or (lambda _stage, _share: None)
+        started = time.perf_counter()
+        located = locate_column(volume, self._locate, lambda share: report("locate", share))
+        located_at = time.perf_counter()
+        if located is None:
+            return None
+        maps, grid = delineate_column(volume, located, self._delineate, lambda share: report("delineate", share))
+        delineated_at = time.perf_counter()
+        voxel_mm, voxel_ml = float(grid.spacing_xyz_mm[0]), grid.voxel_volume_mm3 / 1000.0
+        sacrum = sacrum_mask(maps, voxel_ml)
+        peaks = heat_peaks(maps.heat, maps.body > 0.5, voxel_mm, grid.voxel_to_lps[:3, 3])
+        levels = coarse_levels(peaks, located)
+        placed = [
+            replace(peak, usual_step_mm=usual_step_mm(level)) if np.isfinite(level) else peak
+            for peak, level in zip(peaks, levels, strict=True)
+        ]
+        chain = drop_sacral_bodies(column_chain(placed), sacrum, grid)
+        chain, instances = _bodies_of(maps, chain, voxel_mm)
+        if not chain:
+            return None
+        evidence = ColumnEvidence(
+            steps=chain_step_levels(chain_steps_mm(chain)),
+            steps_mm=chain_steps_mm(chain),
+            sacrum_below=sacrum_below(chain, sacrum, grid),
+            rib_probability=rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
+            level_index=coarse_levels(chain, located),
+        )
+        named = name_column(evidence)
+        posterior = assign_posterior(maps.posterior > BODY_PROBABILITY, instances, named.names, voxel_mm)
+        labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in named.names)], dtype=np.uint8)
+        bodies, arches = _fine_masks(maps, instances, posterior, sacrum, labels, grid)
+        confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]
+        vertebrae = list_vertebrae(volume, bodies, named.names, confidence)
+        kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
+        bodies.labels_zyx[~np.isin(bodies.labels_zyx, list(kept))] = 0
+        arches.labels_zyx[~np.isin(arches.labels_zyx, list(kept))] = 0
+        if not vertebrae:
+            return None
+        finished = time.perf_counter()
+        return SpineSegmentation(
+            vertebrae=vertebrae,
+            numbering=named.decision,
+            bodies=bodies,
+            posterior=arches,
+            weights_sha256=self.weights_sha256,
+            backend=BACKEND_NAME,
+            timing_s={"locate": located_at - started, "delineate": delineated_at - located_at, "name": finished - delineated_at},
+        )
+
+
+def _bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
+    """The chain without members that turned out to be specks, and the instances of the rest."""
+    instances = split_bodies(maps, chain, voxel_mm)
+    volumes = body_volumes_ml(instances, len(chain), voxel_mm)
+    real = [candidate for candidate, volume in zip(chain, volumes, strict=True) if volume >= SMALLEST_BODY_ML]
+    if len(real) < len(chain):
+        instances = split_bodies(maps, real, voxel_mm)
+    return real, instances
+
+
+def _upsample(field: NDArray[np.float32], grid: Grid, target: Grid, order: int) -> NDArray[np.float32]:
+    """A field of one LPS-parallel grid on another one."""
+    step = target.spacing_xyz_mm[0] / grid.spacing_xyz_mm[0]
+    offset = grid.to_voxel(target.voxel_to_lps[:3, 3])[::-1]
+    out: NDArray[np.float32] = ndimage.affine_transform(
+        field, np.full(3, step), offset, output_shape=target.shape_zyx, order=order, mode="nearest"
+    )
+    return out
+
+
+def _fine_masks(
+    maps: ClassMaps,
+    instances: NDArray[np.int16],
+    posterior: NDArray[np.int16],
+    sacrum: NDArray[np.bool_] | None,
+    labels: NDArray[np.uint8],
+    grid: Grid,
+) -> tuple[LabelVolume, LabelVolume]:
+    """Smooth masks at the output voxel size: the interpolated probability decides inside or outside, the nearest instance which."""
+    found = (instances > 0) | (posterior > 0)
+    if sacrum is not None:
+        found |= sacrum
+    where = np.argwhere(found)
+    low = grid.to_lps(where.min(axis=0)[::-1]) - 4.0
+    high = grid.to_lps(where.max(axis=0)[::-1]) + 4.0
+    target = analysis_grid(low, high, OUTPUT_SPACING_MM)
+    reach = ndimage.distance_transform_edt(instances == 0, return_distances=True, return_indices=True)
+    distance, nearest = reach
+    spread = np.where(distance <= 2.0, instances[tuple(nearest)], 0)
+    competitor = np.maximum(
+        np.maximum(maps.disc, maps.posterior), np.maximum(maps.sacrum, 1 - maps.body - maps.disc - maps.posterior - maps.sacrum)
+    )
+    inside = _upsample((maps.body - competitor) * (spread > 0) - (spread == 0), grid, target, 1) > INSIDE_MARGIN
+    which = _upsample(spread.astype(np.float32), grid, target, 0).astype(np.int16)
+    bodies = np.where(inside, labels[which], 0).astype(np.uint8)
+    if sacrum is not None:
+        bodies[(_upsample(sacrum.astype(np.float32), grid, target, 1) > 0.5) & (bodies == 0)] = SACRUM_LABEL
+    arch_inside = _upsample((posterior > 0).astype(np.float32), grid, target, 1) > 0.5
+    _, nearest_arch = ndimage.distance_transform_edt(posterior == 0, return_indices=True)
+    arch_which = _upsample(posterior[tuple(nearest_arch)].astype(np.float32), grid, target, 0).astype(np.int16)
+    arches = np.where(arch_inside & (bodies == 0), labels[arch_which], 0).astype(np.uint8)
+    return LabelVolume(labels_zyx=bodies, grid=target), LabelVolume(labels_zyx=arches, grid=target)

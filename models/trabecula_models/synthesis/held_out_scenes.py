@@ -1,0 +1,39 @@
+"""Scenes that no network is trained on: columns of three spines kept back and of procedural ones, in the usual torsos.
+
+Shapes of vertebrae and the way they hang together are new to the networks; torsos (skin, organs) and sacra are those of training, as no
+others with a clear licence were found. A figure reached here therefore speaks for bones, less for soft tissue.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trabecula_models.synthesis.column_scenes import PROCEDURAL, ColumnScene
+from trabecula_models.synthesis.sources import cache_folder
+from trabecula_models.synthesis.torso import FEMALE, MALE
+from trabecula_models.synthesis.variants import Variant
+
+HEALTHIVERT, VERSE010, BDMAP12 = "healthivert0007", "verse010", "bdmap12_raw"
+SPINES = (HEALTHIVERT, VERSE010, BDMAP12, PROCEDURAL)
+SCOLIOSIS_COBB_DEG = 20.0
+_DONORS = ("remus_vhm", "spl")
+
+
+def scene_of(spine: str, variant: Variant) -> ColumnScene:
+    """The scene of a spine and a variant: torsos and sacra alternate, verse010 keeps its scoliosis."""
+    torsos = (FEMALE, MALE) if SPINES.index(spine) % 2 == 0 else (MALE, FEMALE)
+    which = list(Variant).index(variant) % 2
+    return ColumnScene(
+        spine=spine,
+        variant=variant,
+        torso=torsos[which],
+        donor=_DONORS[which],
+        upper=PROCEDURAL if spine == PROCEDURAL else BDMAP12,
+        least_cobb_deg=SCOLIOSIS_COBB_DEG if spine == VERSE010 else 0.0,
+        for_testing=True,
+    )
+
+
+def held_out_folder() -> Path:
+    """Cache folder of these scenes, apart from those of training."""
+    return cache_folder() / "held_out"

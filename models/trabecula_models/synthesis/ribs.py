@@ -1,0 +1,141 @@
+"""Ribs that hang on the vertebrae of a scene, so that "the last rib" is true by construction.
+
+The torsos' own ribs are 5 to 8 mm thick slices of another person's thorax; they fit no particular level. These start at the
+costovertebral joint, pass the transverse process and follow the chest wall of the torso.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from trabecula_models.synthesis.assembly import frame_axes
+from trabecula_models.synthesis.body_split import BodyFrame
+from trabecula_models.synthesis.tissues import Tissue
+
+USUAL_REACH: dict[int, float] = {8: 0.6, 9: 0.75, **dict.fromkeys(range(10, 17), 0.86), 17: 0.78, 18: 0.44, 19: 0.26, 28: 0.22}
+"""How far round the chest wall the bone of a rib goes, from the back (0) to the front midline (1), by VerSe id of its vertebra."""
+
+ANGLES = np.linspace(0.0, np.pi, 48)
+"""Around the trunk, from straight back to straight front."""
+
+CAGE_RADIUS_MM: tuple[float, float, float] = (72.0, 9.0, 140.0)
+"""Widest distance of a rib from the middle of the trunk: of the first pair, more per level below, and at most. Shoulders and arms
+that touch the trunk would otherwise widen the cage."""
+
+SLICE_STEP = 6
+RADIUS_STEP_MM = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RibPlan:
+    """Reach of the right and the left rib by VerSe id of the vertebra; 0 = no rib; default `USUAL_REACH` for every thoracic one."""
+
+    reach: dict[int, tuple[float, float]]
+
+    @staticmethod
+    def usual(levels: list[int], changed: dict[int, tuple[float, float]] | None = None) -> RibPlan:
+        """Ribs at every thoracic level, some of them changed."""
+        return RibPlan(reach={level: (USUAL_REACH[level],) * 2 for level in levels if level in USUAL_REACH} | (changed or {}))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ChestWall:
+    """Distance in mm of the inner edge of the fat from a centre line: (slices, angles), one side each, every `SLICE_STEP` mm."""
+
+    z_mm: NDArray[np.float64]
+    centre_yx: NDArray[np.float64]
+    radius_mm: dict[int, NDArray[np.float64]]
+
+    def point(self, angle: float, z_mm: float, side: int, depth_mm: float, largest_mm: float) -> NDArray[np.float64]:
+        """Point (z, y, x) inside the wall; angle 0 = back, side +1 = left."""
+        row = np.clip(np.interp(z_mm, self.z_mm, np.arange(len(self.z_mm))), 0, len(self.z_mm) - 1)
+        low = min(int(row), len(self.z_mm) - 2)
+        part = row - low
+        column = np.interp(angle, ANGLES, np.arange(len(ANGLES)))
+        table = self.radius_mm[side]
+        line = (1 - part) * table[low] + part * table[low + 1]
+        radius = min(float(np.interp(column, np.arange(len(ANGLES)), line)) - depth_mm, largest_mm)
+        y, x = (1 - part) * self.centre_yx[low] + part * self.centre_yx[low + 1]
+        return np.array([z_mm, y + radius * np.cos(angle), x + side * radius * np.sin(angle)])
+
+
+def chest_wall(tissue: NDArray[np.uint8], column_x: NDArray[np.float64]) -> ChestWall:
+    """Measure the wall in a canvas at 1 mm: outwards to the first air, then back through skin and fat."""
+    rows = np.arange(0, tissue.shape[0], SLICE_STEP)
+    reach = np.arange(0, 215, RADIUS_STEP_MM)
+    outer = np.isin(np.arange(256), (Tissue.AIR, Tissue.SKIN, Tissue.FAT, Tissue.TABLE))
+    centres, radii = np.zeros((len(rows), 2)), {side: np.full((len(rows), len(ANGLES)), np.nan) for side in (1, -1)}
+    for row, z in enumerate(rows):
+        plane = tissue[z]
+        x = float(column_x[z])
+        inside = np.flatnonzero(~np.isin(plane[:, int(np.clip(x, 0, plane.shape[1] - 1))], (Tissue.AIR, Tissue.TABLE)))
+        if len(inside) < 60:
+            centres[row] = np.nan
+            continue
+        centre = np.array([(inside[0] + inside[-1]) / 2, x])
+        centres[row] = centre
+        for side in (1, -1):
+            ys = np.rint(centre[0] + reach[None] * np.cos(ANGLES)[:, None]).astype(int)
+            xs = np.rint(centre[1] + side * reach[None] * np.sin(ANGLES)[:, None]).astype(int)
+            ok = (ys >= 0) & (ys < plane.shape[0]) & (xs >= 0) & (xs < plane.shape[1])
+            seen = np.where(ok, plane[np.clip(ys, 0, plane.shape[0] - 1), np.clip(xs, 0, plane.shape[1] - 1)], Tissue.AIR)
+            ends = np.where((seen == Tissue.AIR).any(1), np.argmax(seen == Tissue.AIR, axis=1), len(reach))
+            firm = ~outer[seen] & (np.arange(len(reach))[None] < ends[:, None])
+            last = len(reach) - 1 - np.argmax(firm[:, ::-1], axis=1)
+            radii[side][row] = np.where(firm.any(1), reach[last], np.nan)
+    known = np.isfinite(centres[:, 0])
+    if known.sum() < 2:
+        raise ValueError("the torso is nowhere as deep as a trunk")
+    for table in (*radii.values(), centres):
+        for column in range(table.shape[1]):
+            good = np.isfinite(table[:, column])
+            table[:, column] = np.interp(rows, rows[good], table[good, column]) if good.any() else 100.0
+    smooth = {side: ndimage.gaussian_filter(ndimage.median_filter(table, 5), 1.5, mode="nearest") for side, table in radii.items()}
+    return ChestWall(z_mm=rows.astype(float), centre_yx=ndimage.gaussian_filter1d(centres, 2, axis=0), radius_mm=smooth)
+
+
+def rib_line(frame: BodyFrame, wall: ChestWall, side: int, reach: float) -> NDArray[np.float64]:
+    """Middle line of a rib, points (z, y, x) 1 mm apart, from its head to where its bone ends."""
+    up, back, left = frame_axes(frame)
+    half_height, half_depth, half_width = (v / 0.88 for v in (frame.half_height_mm, frame.half_depth_mm, frame.half_width_mm))
+    high = 0.75 * half_height if frame.level <= 17 else 0.3 * half_height
+    head = frame.centre + side * left * (half_width - 1) + back * half_depth * 0.75 + up * high
+    tubercle = frame.centre + side * left * (half_width + 12) + back * (half_depth + 14) + up * (high - 3)
+    count = max(3, round(40 * reach))
+    angles = np.linspace(0.42, 0.92 * np.pi, 40)[:count]
+    fall = 62 * np.linspace(0, 1, 40)[:count] ** 0.9
+    first, growth, limit = CAGE_RADIUS_MM
+    largest = min(first + growth * (frame.level - 8), limit)
+    course = [wall.point(float(a), float(tubercle[0] - 8 - f), side, 6.0, largest) for a, f in zip(angles, fall, strict=True)]
+    knots = np.vstack([head, tubercle, course])
+    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
+    even = np.arange(0, lengths[-1] if reach >= 0.1 else min(lengths[-1], 25.0 + 200 * reach), 1.0)
+    line = np.stack([np.interp(even, lengths, knots[:, k]) for k in range(3)], 1)
+    return np.asarray(ndimage.gaussian_filter1d(line, 5, axis=0, mode="nearest"))
+
+
+def _ball(radius_mm: float, stretch_z: float) -> NDArray[np.int_]:
+    n = int(np.ceil(radius_mm * stretch_z))
+    grid = np.stack(np.meshgrid(*[np.arange(-n, n + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return np.asarray(grid[((grid / [stretch_z, 1, 1]) ** 2).sum(1) <= radius_mm**2])
+
+
+def draw_ribs(tissue: NDArray[np.uint8], frames: list[BodyFrame], plan: RibPlan) -> None:
+    """Replace the torso's ribs by those of the plan (in place, before the spine is pasted)."""
+    tissue[tissue == Tissue.RIB] = Tissue.MUSCLE
+    ordered = sorted(frames, key=lambda frame: float(frame.centre[0]))
+    z = np.array([frame.centre[0] for frame in ordered])
+    column_x = np.interp(np.arange(tissue.shape[0]), z, [frame.centre[2] for frame in ordered])
+    wall = chest_wall(tissue, column_x)
+    ball = _ball(3.1, 1.6)
+    for frame in frames:
+        for side, reach in zip((-1, 1), plan.reach.get(frame.level, (0.0, 0.0)), strict=True):
+            if reach <= 0:
+                continue
+            voxels = (np.rint(rib_line(frame, wall, side, reach))[:, None].astype(int) + ball[None]).reshape(-1, 3)
+            voxels = voxels[((voxels >= 0) & (voxels < tissue.shape)).all(1)]
+            tissue[tuple(voxels.T)] = Tissue.RIB

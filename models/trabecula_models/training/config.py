@@ -1,0 +1,53 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from trabecula_models.networks import NetworkConfig
+from trabecula_models.synthesis.sample import SampleConfig
+from trabecula_models.synthesis.scene_set import default_scene_folder
+
+
+class Task(Enum):
+    """Which network: coarse over the series, or fine around the spine."""
+
+    LOCATE = "locate"
+    DELINEATE = "delineate"
+
+
+LOCATE_SAMPLES = SampleConfig(shape_zyx=(64, 64, 64), spacing_mm=4.0, focus_jitter_mm=70.0)
+DELINEATE_SAMPLES = SampleConfig()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One run; the same config and seed draw the same samples and batches."""
+
+    task: Task
+    output_folder: Path
+    """Holds checkpoint.pt, the replay pool and log.jsonl; a run resumes from what it finds there."""
+    scene_folder: Path = field(default_factory=default_scene_folder)
+    samples: SampleConfig = DELINEATE_SAMPLES
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    seed: int = 1
+    steps: int = 8000
+    batch: int = 2
+    learning_rate: float = 2.5e-3
+    warm_up_steps: int = 100
+    decay_from: float = 0.6
+    """Share of the steps after which the rate falls (cosine) to 1 %."""
+    ema: float = 0.997
+    reuse: float = 8.0
+    """How often a sample is used on average (with fresh flips, gain and noise)."""
+    pool_size: int = 400
+    pool_start: int = 64
+    workers: int = 1
+    checkpoint_every_steps: int = 250
+    max_minutes: float = 1e9
+    resume: bool = True
+    start_from: Path | None = None
+    """A checkpoint whose averaged weights start a new run (fine-tuning at another spacing)."""
+    threads: int = 2

@@ -1,0 +1,1 @@
+"""The REST interface: what programs ask the service."""

@@ -1,0 +1,157 @@
+"""Routes of ``/api/v1``, ``/healthz`` and ``/metrics``. Addresses hold our own study ids only."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse, JSONResponse
+
+from trabecula_service.api.context import WebContext
+from trabecula_service.api.models import HealthAnswer, HistoryEntry, RetryAnswer, StudyDetail, StudyList, StudySummary, Version
+from trabecula_service.ledger.queries import (
+    StudyRow,
+    VersionRow,
+    count_instances,
+    count_states,
+    count_study_instances,
+    find_study,
+    list_deliveries,
+    list_documents,
+    list_events,
+    list_studies,
+    list_versions,
+)
+from trabecula_service.ledger.retry import retry_study
+from trabecula_service.ledger.states import State, StateError
+from trabecula_service.ops.health import check_health
+from trabecula_service.ops.metrics import LedgerCollector, metrics_text
+
+StudyId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{16}$", description="our own id of the study")]
+VersionNumber = Annotated[int, PathParameter(ge=1, le=2**31)]
+
+_MEDIA_TYPES = {
+    ".json": "application/json",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".dcm": "application/dicom",
+    ".gz": "application/gzip",
+    ".csv": "text/csv",
+    ".hl7": "application/hl7-v2",
+}
+
+
+def build_api(context: WebContext) -> APIRouter:
+    """All routes for programs."""
+    router = APIRouter()
+
+    @router.get("/api/v1/studies")
+    def studies(
+        state: State | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 50, offset: Annotated[int, Query(ge=0, le=2**31)] = 0
+    ) -> StudyList:
+        """Studies, the newest first, with counts over all of them."""
+        with context.ledger.read() as connection:
+            rows = list_studies(connection, state=state, limit=limit, offset=offset)
+            counts, objects = count_states(connection), count_instances(connection)
+        return StudyList(
+            studies=[StudySummary.of(row) for row in rows],
+            limit=limit,
+            offset=offset,
+            received=sum(counts.values()),
+            counts=counts,
+            objects=objects,
+        )
+
+    @router.get("/api/v1/studies/{study_id}")
+    def study(study_id: StudyId) -> StudyDetail:
+        """One study with its versions, documents, deliveries and history."""
+        with context.ledger.read() as connection:
+            row = study_or_404(find_study(connection, study_id))
+            versions = [
+                Version.of(version, study_id, list_documents(connection, version.id), list_deliveries(connection, version.id))
+                for version in list_versions(connection, study_id)
+            ]
+            return StudyDetail(
+                study=StudySummary.of(row),
+                objects=count_study_instances(connection, study_id),
+                versions=versions,
+                history=[HistoryEntry.of(event) for event in list_events(connection, study_id)],
+            )
+
+    @router.get("/api/v1/results/{study_id}")
+    def result(study_id: StudyId, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> Response:
+        """``result.json`` of a study: of the latest version that has one, or of the version asked for."""
+        with context.ledger.read() as connection:
+            study_or_404(find_study(connection, study_id))
+            found = pick_result(list_versions(connection, study_id), version)
+        if found is None or found.result_json is None:
+            raise HTTPException(404, "there is no result yet; the state of the study says why")
+        return Response(found.result_json, media_type="application/json", headers={"Trabecula-Result-Version": str(found.number)})
+
+    @router.get("/api/v1/studies/{study_id}/versions/{version}/documents/{name}")
+    def document(study_id: StudyId, version: VersionNumber, name: Annotated[str, PathParameter(max_length=64)]) -> FileResponse:
+        """One document, the bytes as they were stored and delivered."""
+        with context.ledger.read() as connection:
+            rows = [row for row in list_versions(connection, study_id) if row.number == version]
+            documents = [row for row in list_documents(connection, rows[0].id) if row.name == name] if rows else []
+        if not documents:
+            raise HTTPException(404, "there is no such document")
+        # The path comes from the ledger, not from the address.
+        path = context.data / documents[0].path
+        media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+        inline = path.suffix in (".png", ".pdf", ".json")
+        return FileResponse(
+            path,
+            media_type=media_type,
+            filename=f"{study_id}-v{version}-{name}",
+            content_disposition_type="inline" if inline else "attachment",
+        )
+
+    @router.post("/api/v1/studies/{study_id}/retry")
+    def retry(study_id: StudyId) -> RetryAnswer:
+        """Try a study again that failed or was skipped."""
+        return RetryAnswer(id=study_id, state=retry_or_problem(context, study_id, actor="api"))
+
+    @router.get("/healthz", response_model=HealthAnswer)
+    def healthz() -> JSONResponse:
+        """200 if the service is well, 503 with the problems if not."""
+        health = check_health(context.ledger, context.heartbeats, context.data, context.settings.receive.reserve_free_gib)
+        answer = HealthAnswer(
+            status="unwell" if health.problems else "ok",
+            problems=health.problems,
+            disk_free_gib=round(health.disk_free_gib, 2),
+            queue_depth=health.queue_depth,
+            heartbeat_age_s={name: round(age, 1) for name, age in health.heartbeat_age_s.items()},
+        )
+        return JSONResponse(answer.model_dump(mode="json"), status_code=503 if health.problems else 200)
+
+    @router.get("/metrics")
+    def metrics() -> Response:
+        """Metrics for Prometheus."""
+        text = metrics_text(LedgerCollector(context.ledger, context.heartbeats, context.data))
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def study_or_404(row: StudyRow | None) -> StudyRow:
+    """The study, or an answer that there is none."""
+    if row is None:
+        raise HTTPException(404, "there is no study with this id")
+    return row
+
+
+def pick_result(versions: list[VersionRow], number: int | None) -> VersionRow | None:
+    """The newest version with a result, or the one asked for."""
+    wanted = [row for row in versions if row.result_json is not None and number in (None, row.number)]
+    return wanted[0] if wanted else None
+
+
+def retry_or_problem(context: WebContext, study_id: str, *, actor: str) -> State:
+    """Ask for another try; a study that cannot be tried again is an answer, not an error of ours."""
+    try:
+        with context.ledger.write() as connection:
+            return retry_study(connection, context.queue, study_id, actor=actor, now=context.clock())
+    except KeyError as error:
+        raise HTTPException(404, "there is no study with this id") from error
+    except StateError as error:
+        raise HTTPException(409, error.what) from error

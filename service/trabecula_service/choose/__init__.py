@@ -1,0 +1,1 @@
+"""Rules that pick the series to measure, and say why."""

@@ -1,0 +1,5 @@
+"""``python -m trabecula_service.cli``."""
+
+from trabecula_service.cli.main import main
+
+main()

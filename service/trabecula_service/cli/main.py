@@ -1,0 +1,34 @@
+"""Entry point of the command ``trabecula``; each subcommand imports what it needs only when it runs."""
+
+import typer
+
+from trabecula_service.cli.analyze import analyze
+from trabecula_service.cli.calibrate import calibrate
+from trabecula_service.cli.demo import demo
+from trabecula_service.cli.evaluate import evaluate
+from trabecula_service.cli.serve import serve
+from trabecula_service.cli.train import synthesize, train
+from trabecula_service.cli.validate import validate
+from trabecula_service.cli.version import version
+
+app = typer.Typer(
+    name="trabecula",
+    help="Opportunistic bone screening on every CT.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(analyze)
+app.command()(serve)
+app.command()(demo)
+app.command()(train)
+app.command()(synthesize)
+app.add_typer(calibrate, name="calibrate")
+app.add_typer(evaluate, name="evaluate")
+app.command()(validate)
+app.command()(version)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,38 @@
+"""``trabecula train`` and ``trabecula synthesize``: the networks' own workshop."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    network: Annotated[str, typer.Argument(help="locate or delineate.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, samples, log. A stopped run goes on from it.")],
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 8000,
+    max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes, with a checkpoint.")] = 1e9,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 1,
+) -> None:
+    """Train a network on synthetic CT made from the labelled anatomy in $TRABECULA_SHARED/anatomy."""
+    from trabecula_models.synthesis.scene_set import build_scenes, default_scene_folder
+    from trabecula_models.training import train as run
+    from trabecula_models.training.config import DELINEATE_SAMPLES, LOCATE_SAMPLES, Task, TrainConfig
+
+    try:
+        task = Task(network)
+    except ValueError as error:
+        raise typer.BadParameter("choose locate or delineate") from error
+    build_scenes(default_scene_folder())
+    samples = LOCATE_SAMPLES if task is Task.LOCATE else DELINEATE_SAMPLES
+    run(TrainConfig(task=task, output_folder=out, samples=samples, steps=steps, max_minutes=max_minutes, seed=seed))
+
+
+def synthesize(
+    out: Annotated[Path, typer.Option("--out", help="Folder for ct.nii.gz, bodies.nii.gz, posterior.nii.gz and truth.json.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same volume.")] = 1,
+) -> None:
+    """Write one synthetic CT with its masks and its truth: levels, centres, densities, losses of height, variants, implants."""
+    from trabecula_models.synthesis.case import write_synthetic_case
+
+    write_synthetic_case(out, seed=seed)
+    typer.echo(f"synthetic CT in {out}")

@@ -1,0 +1,1 @@
+"""Delivery: each document to each destination, tried until it is taken or given up by name."""

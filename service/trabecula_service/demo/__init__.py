@@ -1,0 +1,1 @@
+"""The demonstration: a digital patient goes through the whole service, and what comes out is held against what is known."""

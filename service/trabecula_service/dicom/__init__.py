@@ -1,0 +1,1 @@
+"""Reading images: DICOM series, zips and NIfTI files become volumes in LPS millimetres with their facts."""

@@ -1,0 +1,1 @@
+"""Evaluation of this installation, or of another program's masks, on public and own data sets."""

@@ -1,0 +1,173 @@
+"""Tables of the ledger. Times are seconds since 1970 in UTC; ``*_at`` that are not yet known are NULL."""
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="our own random name of the study: the one that appears in addresses"),
+    Column("study_instance_uid", String(64), nullable=False, unique=True),
+    Column("patient_key", String(64), nullable=False, comment="hash of the patient's identifier: one study has one patient"),
+    Column("patient_name", Text, nullable=False),
+    Column("patient_id", Text, nullable=False),
+    Column("accession_number", Text, nullable=False),
+    Column("study_date", String(16), nullable=False),
+    Column("study_description", Text, nullable=False),
+    Column("first_received_at", Float, nullable=False, index=True),
+    Column("latest_version", Integer, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, comment="why it is in this state, for people; never empty"),
+    Column("state_since", Float, nullable=False),
+    Column("first_object_at", Float, nullable=False),
+    Column("last_activity_at", Float, nullable=False),
+    Column("result_time_at", Float, comment="date and time that the documents carry, the same in every attempt"),
+    Column("progress", Text, nullable=False, server_default=""),
+    Column("code", String(32), nullable=False, server_default="", comment="code of a study that could not be evaluated"),
+    Column("headline", Text, nullable=False, server_default=""),
+    Column("result_json", Text),
+    Index("uq_versions_study_id_number", "study_id", "number", unique=True),
+    Index("ix_versions_state_study_id", "state", "study_id"),
+)
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", String(32), nullable=False, comment="the run of the service that served it"),
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("end", String(16), nullable=False, server_default="open", comment="open, released, aborted, lost or restart"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String(128), nullable=False),
+    Column("sop_class_uid", String(128), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("study_id", ForeignKey("studies.id"), comment="NULL: set aside, part of no study"),
+    Column("first_version", Integer, comment="first version of the study that it belongs to; NULL: not an input of the analysis"),
+    Column("association_id", ForeignKey("associations.id")),
+    Column("kind", String(16), nullable=False, comment="ct, other, own_result, unreadable or conflict"),
+    Column("reason", Text, nullable=False),
+    Column("sha256", String(64), nullable=False, comment="of the data set and its transfer syntax; its name on the disk"),
+    Column("size_bytes", Integer, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("repeats", Integer, nullable=False, server_default="0", comment="how often the same bytes came again"),
+    Index("uq_instances_sop_instance_uid_sha256", "sop_instance_uid", "sha256", unique=True),
+    # One content per SOP instance: a second one is a conflict and stands outside of this index.
+    Index("uq_instances_one_content", "sop_instance_uid", unique=True, sqlite_where=text("kind IN ('ct', 'other')")),
+    Index("ix_instances_study_id_kind", "study_id", "kind"),
+    Index("ix_instances_kind", "kind"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("study_id", ForeignKey("studies.id")),
+    Column("version_number", Integer),
+    Column("actor", String(32), nullable=False),
+    Column("from_state", String(16), nullable=False, server_default=""),
+    Column("to_state", String(16), nullable=False, server_default="", comment="empty for a note that changes no state"),
+    Column("reason", Text, nullable=False),
+    Index("ix_events_study_id_id", "study_id", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
+    Column("state", String(16), nullable=False, comment="ready, leased, done, dead or cancelled"),
+    Column("available_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("owner", String(32), nullable=False, server_default=""),
+    Column("token", Integer, nullable=False, server_default="0", comment="fencing token: rises with every lease"),
+    Column("leased_until", Float),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Index("ix_jobs_state_available_at", "state", "available_at"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", ForeignKey("versions.id"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("path", Text, nullable=False, comment="below the data folder"),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Index("uq_documents_version_id_name", "version_id", "name", unique=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("document_id", ForeignKey("documents.id"), nullable=False),
+    Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
+    Column("destination", String(32), nullable=False),
+    Column("state", String(16), nullable=False, comment="pending, sending, delivered, failed or cancelled"),
+    Column("created_at", Float, nullable=False),
+    Column("available_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("rejections", Integer, nullable=False, server_default="0"),
+    Column("note", Text, nullable=False, server_default="", comment="last answer of the destination"),
+    Column("delivered_at", Float),
+    Index("uq_deliveries_document_id_destination", "document_id", "destination", unique=True),
+    Index("ix_deliveries_state_available_at", "state", "available_at"),
+)
+
+refused_callers = Table(
+    "refused_callers",
+    metadata,
+    Column("calling_ae_title", String(16), primary_key=True),
+    Column("address", String(64), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+calibration_entries = Table(
+    "calibration_entries",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("content_sha256", String(64), nullable=False, unique=True),
+    Column("toml", Text, nullable=False, comment="the entry as one [[entry]] table; never changed, a correction is a new entry"),
+    Column("entered_at", Float, nullable=False),
+    Column("entered_by", Text, nullable=False),
+)
+
+calibration_checks = Table(
+    "calibration_checks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("entry_id", ForeignKey("calibration_entries.id"), nullable=False, index=True),
+    Column("on_day", String(10), nullable=False, comment="day of the QA scan, ISO 8601"),
+    Column("reading_mg_cm3", Float, nullable=False, comment="what the entry's line read of 120 mg/cm3"),
+    Column("entered_at", Float, nullable=False),
+    Column("entered_by", Text, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Running it: logs, metrics, threads, the lock on the data folder."""

@@ -1,0 +1,1 @@
+"""The queue of analyses and the worker that takes from it."""

@@ -1,0 +1,66 @@
+"""The job queue of one machine: a table with leases in the ledger's SQLite file."""
+
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+
+from trabecula_service.ledger.schema import jobs
+from trabecula_service.queue.port import Lease
+
+
+class LeaseTable:
+    """``JobQueue`` on the table ``jobs``; the ledger's write transactions make each step atomic."""
+
+    def __init__(self, *, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+
+    def enqueue(self, connection: Connection, version_id: int, now: float) -> None:
+        """Add a job that is ready at once."""
+        connection.execute(insert(jobs).values(version_id=version_id, state="ready", available_at=now))
+
+    def lease(self, connection: Connection, owner: str, now: float) -> Lease | None:
+        """Take the job that has been ready longest, if there is one; counts as an attempt."""
+        row = connection.execute(
+            select(jobs).where(jobs.c.state == "ready", jobs.c.available_at <= now).order_by(jobs.c.available_at, jobs.c.id).limit(1)
+        ).first()
+        if row is None:
+            return None
+        lease = Lease(job_id=row.id, version_id=row.version_id, token=row.token + 1, attempt=row.attempts + 1)
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == row.id)
+            .values(state="leased", owner=owner, token=lease.token, attempts=lease.attempt, leased_until=now + self._lease_seconds)
+        )
+        return lease
+
+    def renew(self, connection: Connection, lease: Lease, now: float) -> bool:
+        """Sign of life; False if the lease is lost."""
+        return self._change(connection, lease, leased_until=now + self._lease_seconds)
+
+    def finish(self, connection: Connection, lease: Lease) -> bool:
+        """The job is done; False if the lease is lost."""
+        return self._change(connection, lease, state="done", leased_until=None)
+
+    def put_back(self, connection: Connection, lease: Lease, *, error: str, available_at: float, counts: bool = True) -> bool:
+        """Another attempt later; False if the lease is lost."""
+        attempts = lease.attempt if counts else lease.attempt - 1
+        return self._change(
+            connection, lease, state="ready", attempts=attempts, leased_until=None, last_error=error, available_at=available_at
+        )
+
+    def bury(self, connection: Connection, lease: Lease, error: str) -> bool:
+        """No further attempt; False if the lease is lost."""
+        return self._change(connection, lease, state="dead", leased_until=None, last_error=error)
+
+    def sweep(self, connection: Connection, now: float, *, all_but_owner: str | None = None) -> list[Lease]:
+        """Make the jobs of dead workers ready again."""
+        # A lease that ends later than any could have been given was written by a clock that was set back since.
+        gone = or_(jobs.c.leased_until < now, jobs.c.leased_until > now + 2 * self._lease_seconds)
+        condition: ColumnElement[bool] = jobs.c.owner != all_but_owner if all_but_owner is not None else gone
+        rows = connection.execute(select(jobs).where(jobs.c.state == "leased", condition)).all()
+        leases = [Lease(job_id=row.id, version_id=row.version_id, token=row.token, attempt=row.attempts) for row in rows]
+        for lease in leases:
+            connection.execute(update(jobs).where(jobs.c.id == lease.job_id).values(state="ready", leased_until=None, available_at=now))
+        return leases
+
+    def _change(self, connection: Connection, lease: Lease, **values: object) -> bool:
+        ours = (jobs.c.id == lease.job_id) & (jobs.c.token == lease.token) & (jobs.c.state == "leased")
+        return connection.execute(update(jobs).where(ours).values(**values)).rowcount == 1

@@ -1,0 +1,205 @@
+"""``./run bench heldout``: the product's segmenter on the held-out synthetic set, level by level.
+
+Each case is drawn from its number (nothing is stored), given to ``SpineSegmenter`` and compared with its truth. Results are kept per
+case and per weights, so that a stopped run goes on; the table and ``cases.csv`` are made from whatever is there.
+"""
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.heldout_picture import write_picture
+from trabecula_models.segment import SpineSegmenter
+from trabecula_models.segmentation import SpineSegmentation
+from trabecula_models.synthesis.held_out import CASE_COUNT, HeldOutCase, draw_held_out, held_out_case
+from trabecula_models.synthesis.variants import Variant
+from trabecula_models.synthesis.whole_scan import WholeScan
+from trabecula_morphometry.levels import LABEL_OF_LEVEL
+
+IDENTIFIED_MM = 20.0
+"""VerSe: a level is identified when the centre of that name is the nearest one to it and closer than this (Sekuboyina 2021)."""
+
+SAME_BODY_MM = 14.0
+"""A found body this close to a true one is that body, whatever its name (neighbouring centres lie at least 17 mm apart)."""
+
+DICE_LEVELS = ("L1", "L2", "L3")
+COUNTED_VARIANTS = (Variant.T13.value, Variant.L6.value, Variant.SACRALISED_L5.value)
+
+Row = dict[str, Any]
+
+
+def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Dice coefficient; two empty masks agree."""
+    total = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / total if total else 1.0
+
+
+def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
+    """Compare names, centres and bodies of one case."""
+    named = {v.name: np.array(v.center_lps_mm) for v in found.vertebrae} if found else {}
+    true = {level.name: np.array(level.center_lps_mm) for level in truth.levels}
+    whole = [level.name for level in truth.levels if level.complete]
+    labels = found.bodies.resample(truth.bodies.grid).labels_zyx if found else np.zeros_like(truth.bodies.labels_zyx)
+    labels[truth.foreign_zyx] = 0  # whether metal inside a body is body or not is no question of Dice
+    identified, errors, missed, shifts = 0, [], [], {}
+    dice_by_name, dice_by_place, volume_ratio = {}, {}, {}
+    for name in whole:
+        near = min(named, key=lambda other: float(np.linalg.norm(named[other] - true[name])), default=None)
+        distance = float(np.linalg.norm(named[near] - true[name])) if near else np.inf
+        identified += near == name and distance < IDENTIFIED_MM
+        here = (truth.bodies.labels_zyx == LABEL_OF_LEVEL[name]) & ~truth.foreign_zyx
+        if distance > SAME_BODY_MM:
+            missed.append(name)
+        else:
+            errors.append(distance)
+            shifts[name] = near
+        if name in DICE_LEVELS:
+            dice_by_name[name] = dice(here, labels == LABEL_OF_LEVEL[name])
+            there = labels == LABEL_OF_LEVEL[near] if near and distance <= SAME_BODY_MM else np.zeros_like(here)
+            dice_by_place[name] = dice(here, there)
+            volume_ratio[name] = float(there.sum() / max(here.sum(), 1))
+    false = [n for n, c in named.items() if min((float(np.linalg.norm(c - t)) for t in true.values()), default=np.inf) > SAME_BODY_MM]
+    wrong = {name: near for name, near in shifts.items() if near != name}
+    decision = found.numbering if found else None
+    return {
+        "levels": len(whole),
+        "identified": identified,
+        "missed": missed,
+        "invented": false,
+        "wrong_names": wrong,
+        "certain": bool(decision and decision.certain),
+        "anchors": list(decision.anchors) if decision else [],
+        "named_variants": list(decision.variants) if decision else [],
+        "alternatives": {str(a.shift): a.probability for a in decision.alternatives} if decision else {},
+        "dice_by_name": dice_by_name,
+        "dice_by_place": dice_by_place,
+        "volume_ratio": volume_ratio,
+        "centre_error_mm": errors,
+        "timing_s": found.timing_s if found else {},
+    }
+
+
+def run_case(number: int, segmenter: SpineSegmenter, picture: Path) -> Row:
+    """Draw, analyse and score one case, and write its picture."""
+    case: HeldOutCase = held_out_case(number)
+    started = time.perf_counter()
+    truth = draw_held_out(number)
+    drawn = time.perf_counter()
+    found = segmenter.segment(truth.volume)
+    analysed = time.perf_counter()
+    scores = level_scores(found, truth)
+    write_picture(truth, found, picture)
+    groups = {
+        "case": number,
+        "spine": case.spine,
+        "variant": case.variant.value,
+        "region": case.region.value,
+        "slice_mm": case.slice_mm,
+        "kernel": case.kernel,
+        "phase": case.phase,
+        "fractures": sum(level.fracture is not None for level in truth.levels),
+        "kvp": case.patient.tube_voltage_kvp,
+        "density": round(case.patient.density_mg_cm3, 1),
+        "noise_hu": round(case.scan.noise_hu, 1),
+        "worn": case.patient.wear > 0,
+        "implant": case.patient.implant.value,
+        "shape_zyx": list(truth.volume.hu_zyx.shape),
+    }
+    return groups | scores | {"draw_s": round(drawn - started, 1), "analyse_s": round(analysed - drawn, 1)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def summary_line(name: str, rows: list[Row]) -> str:
+    """One line of the table."""
+    levels = sum(row["levels"] for row in rows)
+    thin = [d for row in rows if row["slice_mm"] <= 1.5 for d in row["dice_by_name"].values()]
+    thick = [d for row in rows if row["slice_mm"] >= 5 for d in row["dice_by_name"].values()]
+    place = [d for row in rows for d in row["dice_by_place"].values()]
+    safe = sum(not row["wrong_names"] or not row["certain"] for row in rows)
+    error = [e for row in rows for e in row["centre_error_mm"]]
+    missed, invented = sum(len(row["missed"]) for row in rows), sum(len(row["invented"]) for row in rows)
+    id_rate = 100 * sum(row["identified"] for row in rows) / max(levels, 1)
+    return (
+        f"{name:30} {len(rows):4d} {id_rate:7.1f} {_mean(thin):8.3f} {_mean(thick):8.3f} "
+        f"{_mean(place):8.3f} {float(np.median(error)) if error else float('nan'):7.2f} {missed:6d} {invented:8d} "
+        f"{100 * sum(row['certain'] for row in rows) / len(rows):8.0f} {100 * safe / len(rows):6.0f}"
+    )
+
+
+HEADER = (
+    f"{'group':30} {'n':>4} {'id %':>7} {'<=1.5mm':>8} {'5 mm':>8} {'place':>8} {'d mm':>7} {'missed':>6} {'invented':>8} "
+    f"{'certain%':>8} {'safe%':>6}"
+)
+
+
+def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
+    """All cases, each subgroup, and every case whose names are wrong."""
+    write("Dice: mean body Dice of L1-L3 by name; place: whatever the name. safe: names right or declared uncertain.\n")
+    write(HEADER + "\n" + summary_line("all", rows) + "\n")
+    variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
+    if variants:
+        write(summary_line("T13, L6, sacralised L5", variants) + "\n")
+    for key in ("spine", "variant", "region", "slice_mm", "kernel", "phase", "kvp", "worn", "implant"):
+        for value in sorted({row[key] for row in rows}):
+            write(summary_line(f"{key} {value}", [row for row in rows if row[key] == value]) + "\n")
+    broken = [row for row in rows if row["fractures"]]
+    if broken:
+        write(summary_line("with drawn fractures", broken) + "\n")
+    for row in rows:
+        if row["wrong_names"] or row["missed"] or row["invented"]:
+            state = "CERTAIN" if row["certain"] and row["wrong_names"] else "certain" if row["certain"] else "uncertain"
+            write(
+                f"case {row['case']:3d} {row['spine']} {row['variant']} {row['region']} {row['slice_mm']} mm {row['kernel']}: {state}, "
+                f"wrong {row['wrong_names']}, missed {row['missed']}, invented {row['invented']}, anchors {row['anchors']}, "
+                f"variants {row['named_variants']}, alternatives {row['alternatives']}\n"
+            )
+
+
+def write_csv(rows: list[Row], path: Path) -> None:
+    """One line per case; lists and mappings as JSON."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in row.items()})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then print the table of what is there."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trabecula" / "held_out_scores"
+    parser = argparse.ArgumentParser(prog="run bench heldout", description=main.__doc__)
+    parser.add_argument("--cases", type=int, default=CASE_COUNT, help="the first N of the 100 cases")
+    parser.add_argument("--only", default="", help="these cases instead, as in 3,17,40")
+    parser.add_argument("--weights", type=Path, help="another weights folder than the package's")
+    parser.add_argument("--out", type=Path, default=cache, help="folder for scores; one sub-folder per weights")
+    options = parser.parse_args(arguments)
+    segmenter = SpineSegmenter(options.weights) if options.weights else SpineSegmenter()
+    folder = options.out / segmenter.weights_sha256[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(n) for n in options.only.split(",")] if options.only else list(range(options.cases))
+    for number in numbers:
+        path = folder / f"case_{number:03d}.json"
+        if not path.exists():
+            row = run_case(number, segmenter, path.with_suffix(".png"))
+            path.write_text(json.dumps(row, indent=1) + "\n")
+            sys.stderr.write(f"case {number}: {row['identified']}/{row['levels']} identified, certain {row['certain']}\n")
+    rows = [json.loads((folder / f"case_{number:03d}.json").read_text()) for number in numbers]
+    write_csv(rows, folder / "cases.csv")
+    print_table(rows, sys.stdout.write)
+    sys.stdout.write(f"weights {segmenter.weights_sha256[:12]}, table of cases: {folder / 'cases.csv'}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Builders of test input: series, volumes, services; no fixture files."""

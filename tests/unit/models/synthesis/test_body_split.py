@@ -1,0 +1,53 @@
+"""The body / posterior split on made vertebrae (no files)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trabecula_models.synthesis.body_split import split_vertebrae
+from trabecula_models.synthesis.scene_build import bone_depth, find_disc
+
+
+def made_column() -> np.ndarray:
+    """Return three vertebrae (L1-L3): a cylinder each, two pedicles and a spinous block behind a canal."""
+    levels = np.zeros((110, 90, 60), np.uint8)
+    z, y, x = np.indices(levels.shape)
+    for level, middle in ((20, 90), (21, 55), (22, 20)):
+        height = np.abs(z - middle) <= 12
+        body = height & ((y - 25) ** 2 / 15**2 + (x - 30) ** 2 / 20**2 <= 1)
+        pedicle = (np.abs(z - middle) <= 6) & (np.abs(np.abs(x - 30) - 13) <= 3) & (y > 33) & (y < 60)
+        spinous = (np.abs(z - middle) <= 8) & (np.abs(x - 30) <= 14) & (y >= 56) & (y < 75)
+        levels[body | pedicle | spinous] = level
+    return levels
+
+
+def test_split_finds_the_cylinder_within_its_back_wall() -> None:
+    levels = made_column()
+    body, frames = split_vertebrae(levels)
+    assert sorted(frame.level for frame in frames) == [20, 21, 22]
+    y = np.argwhere(body & (levels == 21))[:, 1]
+    assert y.max() <= 42
+    middle = next(frame for frame in frames if frame.level == 21)
+    assert middle.centre == pytest.approx([55, 25, 30], abs=1.5)
+    assert middle.up[0] == pytest.approx(1.0, abs=0.05)
+    assert middle.back[1] == pytest.approx(1.0, abs=0.1)
+
+
+def test_disc_lies_between_facing_bodies_only() -> None:
+    levels = made_column()
+    body, _ = split_vertebrae(levels)
+    disc = find_disc(body & (levels == 20), body & (levels == 21), levels == 0)
+    z = np.argwhere(disc)[:, 0]
+    assert disc.any()
+    assert z.min() > 66
+    assert z.max() < 79
+
+
+def test_bone_depth_equals_the_euclidean_distance_up_to_its_limit() -> None:
+    from scipy import ndimage
+
+    bone = np.zeros((20, 22, 24), bool)
+    bone[4:16, 5:18, 6:13] = True
+    exact = ndimage.distance_transform_edt(bone)
+    assert bone_depth(bone)[bone] == pytest.approx(np.minimum(exact[bone], 6) - 0.5, abs=1e-4)

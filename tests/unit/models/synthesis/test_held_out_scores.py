@@ -1,0 +1,76 @@
+"""The scores of the held-out bench, on a made column of cubes: names off by one, a missed and an invented body, masks grown by a voxel."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bench.bench_heldout import Row, level_scores, summary_line
+from trabecula_models.segmentation import FoundVertebra, NameDecision, SpineSegmentation
+from trabecula_morphometry.levels import LABEL_OF_LEVEL
+from trabecula_morphometry.volume import Grid, LabelVolume
+
+GRID = Grid(shape_zyx=(160, 40, 40), voxel_to_lps=np.eye(4))
+CENTRES = {"L1": 130.0, "L2": 95.0, "L3": 60.0, "L4": 25.0}
+
+
+def masks(names: dict[str, float], half: int = 10) -> LabelVolume:
+    labels = np.zeros(GRID.shape_zyx, np.uint8)
+    for name, z in names.items():
+        labels[int(z) - half : int(z) + half, 20 - half : 20 + half, 20 - half : 20 + half] = LABEL_OF_LEVEL[name]
+    return LabelVolume(labels_zyx=labels, grid=GRID)
+
+
+def truth() -> SimpleNamespace:
+    levels = tuple(SimpleNamespace(name=name, center_lps_mm=(20.0, 20.0, z), complete=name != "L4") for name, z in CENTRES.items())
+    return SimpleNamespace(levels=levels, bodies=masks(CENTRES), foreign_zyx=np.zeros(GRID.shape_zyx, bool))
+
+
+def found(names: dict[str, float], *, certain: bool = True, half: int = 10) -> SpineSegmentation:
+    vertebrae = tuple(
+        FoundVertebra(name=name, label=LABEL_OF_LEVEL[name], confidence=1.0, center_lps_mm=(20.0, 20.0, z), complete=True)
+        for name, z in names.items()
+    )
+    bodies = masks(names, half)
+    return SpineSegmentation(
+        vertebrae=vertebrae, numbering=NameDecision(certain=certain), bodies=bodies, posterior=bodies, weights_sha256="0", backend="made"
+    )
+
+
+def line(row: Row) -> list[str]:
+    return summary_line("x", [row | {"slice_mm": 1.0}]).split()
+
+
+def test_the_truth_itself_scores_full_marks() -> None:
+    row = level_scores(found(CENTRES), truth())
+    assert (row["levels"], row["identified"]) == (3, 3)  # L4 is cut and not asked for
+    assert row["dice_by_name"] == row["dice_by_place"] == {"L1": 1.0, "L2": 1.0, "L3": 1.0}
+    assert not row["missed"]
+    assert not row["invented"]
+    assert line(row)[-1] == "100"
+
+
+def test_names_off_by_one_are_no_identification_and_unsafe_only_when_certain() -> None:
+    shifted = {"T12": 130.0, "L1": 95.0, "L2": 60.0, "L3": 25.0}
+    row = level_scores(found(shifted), truth())
+    assert row["identified"] == 0
+    assert row["wrong_names"] == {"L1": "T12", "L2": "L1", "L3": "L2"}
+    assert row["dice_by_name"]["L2"] == 0.0
+    assert row["dice_by_place"]["L2"] == 1.0
+    assert line(row)[-1] == "0"
+    assert line(level_scores(found(shifted, certain=False), truth()))[-1] == "100"
+
+
+def test_missed_and_invented_bodies_are_counted() -> None:
+    row = level_scores(found({"L1": 130.0, "L3": 60.0, "L5": 42.0}), truth())
+    assert row["missed"] == ["L2"]
+    assert row["invented"] == ["L5"]
+    assert level_scores(None, truth())["missed"] == ["L1", "L2", "L3"]
+
+
+def test_masks_too_large_show_in_the_volume_ratio() -> None:
+    row = level_scores(found(CENTRES, half=11), truth())
+    assert row["volume_ratio"]["L2"] == pytest.approx(1.1**3, rel=1e-6)
+    assert row["dice_by_name"]["L2"] == pytest.approx(2 / (1 + 1.1**3), rel=1e-6)

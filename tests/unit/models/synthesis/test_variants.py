@@ -1,0 +1,92 @@
+"""Columns put together: names, order and spacing of the variants; the last vertebra joined to the sacrum; ribs that hang on levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from trabecula_models.synthesis.assembly import assemble, column_ranks
+from trabecula_models.synthesis.body_split import BodyFrame
+from trabecula_models.synthesis.ribs import RibPlan, draw_ribs
+from trabecula_models.synthesis.spine_curves import RANKS, SpineCurve
+from trabecula_models.synthesis.spines import SACRUM, Spine
+from trabecula_models.synthesis.tissues import Tissue
+from trabecula_models.synthesis.variants import Variant, join_last_to_sacrum, usual_pieces, vary
+
+
+def moved(frame: BodyFrame, shift_zyx: tuple[int, int, int]) -> BodyFrame:
+    return replace(frame, centre=frame.centre + np.array(shift_zyx))
+
+
+def built(boxes: Spine, variant: Variant) -> Spine:
+    own = [piece for piece in usual_pieces(boxes, boxes) if piece.level >= 19]
+    return assemble(vary(own, variant))
+
+
+@pytest.mark.parametrize(
+    ("variant", "levels"),
+    [
+        (Variant.USUAL, [19, 20, 21, 22, 23, 24]),
+        (Variant.L6, [19, 20, 21, 22, 23, 24, 25]),
+        (Variant.T13, [19, 28, 20, 21, 22, 23, 24]),
+        (Variant.FOUR_LUMBAR, [19, 20, 21, 22, 23]),
+    ],
+)
+def test_a_variant_has_its_levels_in_order_one_step_apart(boxes: Spine, variant: Variant, levels: list[int]) -> None:
+    spine = built(boxes, variant)
+    frames = sorted(spine.frames.values(), key=lambda frame: -frame.centre[0])
+    assert [frame.level for frame in frames] == levels
+    assert -np.diff([frame.centre[0] for frame in frames]) == pytest.approx([34.0] * (len(levels) - 1), abs=2.0)
+    for frame in frames:
+        voxels = np.argwhere((spine.levels_zyx == frame.level) & spine.body_zyx)
+        assert len(voxels) == pytest.approx(25 * 30 * 40, rel=0.15)
+        assert voxels.mean(axis=0) == pytest.approx(frame.centre, abs=1.0)
+
+
+def test_a_curve_leans_the_column_as_it_says(boxes: Spine) -> None:
+    lean = np.radians(20.0)
+    curve = SpineCurve(scan="made", angles_of_rank_rad=np.tile([0.0, lean, 0.0], (len(RANKS), 1)))
+    spine = assemble([piece for piece in usual_pieces(boxes, boxes) if piece.level >= 19], curve)
+    step = spine.frames[20].centre - spine.frames[24].centre
+    assert np.arctan2(step[2], step[0]) == pytest.approx(lean, abs=0.02)
+    assert spine.frames[22].up[2] == pytest.approx(np.sin(lean), abs=0.03)
+
+
+def test_six_lumbar_vertebrae_share_the_places_of_five() -> None:
+    assert column_ranks([19, 20, 21, 22, 23, 24, 25])[[1, -1]] == pytest.approx([20, 24])
+    assert column_ranks([19, 28, 20, 21]) == pytest.approx([19, 19.5, 20, 21])
+    assert column_ranks([20, 21, 22, 23, 24]) == pytest.approx([20, 21, 22, 23, 24])
+
+
+def test_a_sacralised_vertebra_touches_the_sacrum_and_keeps_its_name(boxes: Spine) -> None:
+    levels = np.pad(boxes.levels_zyx, ((40, 0), (0, 0), (0, 0)))
+    levels[5:42, 20:60, 10:80] = SACRUM
+    frames = {level: moved(frame, (40, 0, 0)) for level, frame in boxes.frames.items()}
+    apart = Spine(levels_zyx=levels, body_zyx=np.pad(boxes.body_zyx, ((40, 0), (0, 0), (0, 0))), frames=frames)
+    joined = join_last_to_sacrum(apart)
+
+    def touching(spine: Spine) -> int:
+        last = spine.levels_zyx == 24
+        return int((last[1:] & (spine.levels_zyx[:-1] == SACRUM)).sum())
+
+    assert touching(apart) == 0
+    assert touching(joined) > 100
+    assert np.array_equal(joined.body_zyx, apart.body_zyx)
+    with pytest.raises(ValueError, match="no sacrum"):
+        join_last_to_sacrum(boxes)
+
+
+def test_ribs_hang_on_the_levels_of_the_plan_only(boxes: Spine) -> None:
+    tissue = np.zeros((boxes.levels_zyx.shape[0], 200, 300), np.uint8)
+    tissue[:, 10:190, 20:280] = Tissue.MUSCLE
+    tissue[50:60, 20:30, 40:60] = Tissue.RIB
+    frames = [moved(frame, (0, 80, 105)) for frame in boxes.frames.values()]
+    draw_ribs(tissue, frames, RibPlan(reach={19: (0.26, 0.0)}))
+    rib = np.argwhere(tissue == Tissue.RIB)
+    twelfth = next(frame for frame in frames if frame.level == 19)
+    assert len(rib) > 500
+    assert rib[:, 0].max() < twelfth.centre[0] + 15
+    assert rib[:, 2].max() < twelfth.centre[2]
+    assert tissue[55, 25, 50] == Tissue.MUSCLE

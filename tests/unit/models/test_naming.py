@@ -1,0 +1,67 @@
+"""Level names follow from the sacrum and the ribs, and doubt is said."""
+
+import numpy as np
+
+from trabecula_models.naming import ColumnEvidence, NamedColumn, name_column
+
+RIB, NONE, UNSEEN = 0.95, 0.05, float("nan")
+LUMBAR_STEP_MM = 34.0
+
+
+def column(
+    ribs: list[float],
+    *,
+    sacrum: bool | float,
+    steps: list[int] | None = None,
+    level_index: list[float] | None = None,
+    step_mm: float = LUMBAR_STEP_MM,
+) -> NamedColumn:
+    count = len(ribs)
+    return name_column(
+        ColumnEvidence(
+            steps=np.array(steps or [1] * (count - 1), dtype=int),
+            steps_mm=np.full(count - 1, step_mm),
+            sacrum_below=0.985 * float(sacrum),
+            rib_probability=np.array(ribs),
+            level_index=np.array(level_index or [UNSEEN] * count),
+        )
+    )
+
+
+def test_five_bodies_between_the_last_rib_and_the_sacrum_are_l1_to_l5() -> None:
+    named = column([RIB, RIB, NONE, NONE, NONE, NONE, NONE], sacrum=True)
+    assert named.names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
+    assert named.decision.certain
+    assert named.decision.anchors == ("sacrum", "last_rib")
+
+
+def test_six_bodies_between_the_last_rib_and_the_sacrum_are_not_certain() -> None:
+    named = column([RIB, RIB, NONE, NONE, NONE, NONE, NONE, NONE], sacrum=True)
+    assert not named.decision.certain
+    assert {1, -1} & {entry.shift for entry in named.decision.alternatives}
+
+
+def test_a_field_without_anchor_is_never_certain() -> None:
+    named = column([UNSEEN, UNSEEN, UNSEEN], sacrum=False)
+    assert not named.decision.certain
+    assert named.decision.alternatives
+
+
+def test_a_missed_body_moves_the_names_above_it_and_makes_them_uncertain() -> None:
+    named = column([RIB, RIB, NONE, NONE, NONE, NONE], sacrum=True, steps=[1, 1, 1, 2, 1])
+    assert named.names == ("T11", "T12", "L1", "L2", "L4", "L5")
+    assert not named.decision.certain
+
+
+def test_the_coarse_level_decides_between_readings_that_the_ribs_leave_open() -> None:
+    low = column([RIB, RIB, RIB], sacrum=False, level_index=[16.0, 17.0, 18.0], step_mm=25.0)
+    high = column([RIB, RIB, RIB], sacrum=False, level_index=[10.0, 11.0, 12.0], step_mm=25.0)
+    assert low.names[0] in {"T9", "T10"}
+    assert high.names[0] in {"T3", "T4", "T5"}
+
+
+def test_a_sliver_of_sacrum_does_not_outweigh_the_last_rib() -> None:
+    named = column([RIB, NONE, NONE, NONE, NONE], sacrum=0.72)
+    assert named.names == ("T12", "L1", "L2", "L3", "L4")
+    assert not named.decision.certain
+    assert "sacrum" not in named.decision.anchors
