@@ -11,7 +11,7 @@ from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import LabelVolume, Volume
 
 EDGE_MARGIN_MM = 2.0
-"""A body closer than this to the end of the field of view counts as cut (at least one slice)."""
+"""A body closer than this to the end of the field of view counts as cut (at least one voxel)."""
 
 SEEN_SHARE = 0.5
 """A cut body is listed when at least this share of it is in view (design.md section 4)."""
@@ -59,8 +59,8 @@ def _points(bodies: LabelVolume, label: int, boxes: Sequence[tuple[slice, ...] |
 
 def _clear_of_ends(volume: Volume, points_lps_mm: NDArray[np.float64]) -> bool:
     """Whether a body keeps clear of all faces of the scanned volume (half a voxel of which lies outside the outermost centres)."""
-    margin_mm = max(EDGE_MARGIN_MM, 1.01 * volume.grid.slice_spacing_mm)
+    spacing_mm = volume.grid.spacing_xyz_mm
     voxels = volume.grid.to_voxel(points_lps_mm)
     size = np.array(volume.grid.shape_zyx[::-1])
-    margin = np.array([EDGE_MARGIN_MM, EDGE_MARGIN_MM, margin_mm]) / volume.grid.spacing_xyz_mm
+    margin = np.maximum(EDGE_MARGIN_MM, 1.01 * spacing_mm) / spacing_mm
     return bool((voxels.min(axis=0) > margin - 0.5).all() and (voxels.max(axis=0) < size - 0.5 - margin).all())

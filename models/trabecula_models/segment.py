@@ -63,6 +63,7 @@ class SpineSegmenter:
     def segment(self, volume: Volume, progress: Progress | None = None) -> SpineSegmentation | None:
         """Vertebrae of a volume, or None where no thoracic or lumbar vertebra is in view."""
         report = progress or (lambda _stage, _share: None)
+        volume = volume.along_lps()
         started = time.perf_counter()
         located = locate_column(volume, self._locate, lambda share: report("locate", share))
         located_at = time.perf_counter()

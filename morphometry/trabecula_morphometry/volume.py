@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
 from trabecula_morphometry.errors import GeometryError
 
@@ -148,6 +149,27 @@ class Volume:
         matrix[:3, 3] = self.grid.to_lps(first)
         part = self.hu_zyx[first[2] : last[2], first[1] : last[1], first[0] : last[0]]
         return type(self)(hu_zyx=part, grid=Grid(shape_zyx=part.shape, voxel_to_lps=matrix))
+
+    def along_lps(self) -> "Volume":
+        """The same voxels with axes in the order and direction nearest to left, posterior, superior; a view, not a copy.
+
+        What is computed on this does not depend on how the slices were stored (rows from below, sagittal stacks, feet first).
+        """
+        steps = self.grid.voxel_to_lps[:3, :3] / self.grid.spacing_xyz_mm
+        lps_of_axis, axis_of_lps = linear_sum_assignment(-np.abs(steps))
+        order = axis_of_lps[np.argsort(lps_of_axis)]
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.grid.voxel_to_lps[:3, order]
+        first = np.zeros(3)
+        flips = [slice(None)] * 3
+        for lps, axis in enumerate(order):
+            if steps[lps, axis] < 0:
+                first[axis] = self.grid.shape_zyx[2 - axis] - 1
+                matrix[:3, lps] *= -1
+                flips[2 - lps] = slice(None, None, -1)
+        matrix[:3, 3] = self.grid.to_lps(first)
+        hu = self.hu_zyx.transpose(tuple(2 - order[::-1]))[tuple(flips)]
+        return Volume(hu_zyx=hu, grid=Grid(shape_zyx=hu.shape, voxel_to_lps=matrix))
 
     def reduce(self, factors_xyz: tuple[int, int, int]) -> "Volume":
         """Averages over blocks of voxels (float32), slab by slab so that memory stays small; incomplete blocks at the ends are dropped."""

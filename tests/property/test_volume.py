@@ -22,6 +22,21 @@ def grids(draw: st.DrawFn) -> Grid:
     return Grid(shape_zyx=draw(st.tuples(*[st.integers(2, 9)] * 3)), voxel_to_lps=matrix)
 
 
+@given(grids())
+@settings(deadline=None)
+def test_along_lps_every_voxel_keeps_its_place_and_axes_run_to_left_posterior_superior(grid: Grid) -> None:
+    hu = np.arange(np.prod(grid.shape_zyx), dtype=np.float32).reshape(grid.shape_zyx)
+    volume = Volume(hu_zyx=hu, grid=grid)
+    turned = volume.along_lps()
+    voxels_xyz = np.argwhere(np.ones(turned.grid.shape_zyx))[:, ::-1]
+    original = np.rint(grid.to_voxel(turned.grid.to_lps(voxels_xyz))).astype(int)
+    assert np.array_equal(turned.hu_zyx.ravel(), hu[original[:, 2], original[:, 1], original[:, 0]])
+    assert np.allclose(np.abs(turned.grid.voxel_to_lps[:3, :3]).sum(), np.abs(grid.voxel_to_lps[:3, :3]).sum())
+    assert (np.diag(turned.grid.voxel_to_lps)[:3] >= 0).all()
+    again = turned.along_lps()
+    assert np.array_equal(again.grid.voxel_to_lps, turned.grid.voxel_to_lps)
+
+
 @given(grids(), st.tuples(*[st.floats(-100, 100)] * 3))
 @settings(deadline=None)
 def test_voxel_to_lps_and_back_is_the_same_voxel(grid: Grid, voxel: tuple[float, float, float]) -> None:

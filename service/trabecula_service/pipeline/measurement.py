@@ -57,8 +57,9 @@ def measure_image(
     """
     steps = slice_steps(image)
     clipped = any(entry.code is Code.HU_CLIPPED for entry in image.flags)
+    volume = image.volume.along_lps()
     column = measure_column(
-        image.volume,
+        volume,
         segmentation.bodies,
         segmentation.posterior,
         [
@@ -70,7 +71,7 @@ def measure_image(
         slice_spacing_mm=steps.spacing_mm,
         age_years=acquisition.age_years,
         sex=acquisition.sex,
-        hu_clipped_at=float(image.volume.hu_zyx.max()) if clipped else None,
+        hu_clipped_at=float(volume.hu_zyx.max()) if clipped else None,
     )
     if column.implausible is not None:
         return Measurement(
