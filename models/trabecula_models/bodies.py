@@ -1,6 +1,6 @@
 """From class probabilities to one body mask per vertebra: a watershed between neighbours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,9 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from trabecula_models.column import BodyCandidate
+
+Box = tuple[slice, ...]
+"""A part of an array, one slice per axis."""
 
 BODY_PROBABILITY = 0.5
 
@@ -26,6 +29,19 @@ class ClassMaps:
     rib: NDArray[np.float32]
     pelvis: NDArray[np.float32]
     heat: NDArray[np.float32]
+
+    def crop(self, box: Box) -> "ClassMaps":
+        """The same maps inside a box; views, not copies."""
+        return ClassMaps(**{field.name: getattr(self, field.name)[box] for field in fields(self)})
+
+
+def box_around(mask: NDArray[np.bool_], margin: int) -> Box:
+    """The smallest box that holds all true voxels of a mask (at least one), ``margin`` voxels wider where the array allows."""
+    box = []
+    for axis in range(mask.ndim):
+        seen = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(max(int(seen[0]) - margin, 0), int(seen[-1]) + margin + 1))
+    return tuple(box)
 
 
 def split_bodies(maps: ClassMaps, chain: list[BodyCandidate], spacing_mm: float) -> NDArray[np.int16]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from trabecula_models.bodies import box_around
+
 DEPTHS_MM = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
 """Distances behind the centre of the body at which the height of the arch is given."""
 
@@ -60,9 +62,17 @@ def assign_posterior(
     names : level of each instance.
     spacing_mm : voxel size.
     """
+    out = np.zeros_like(instances)
+    if posterior.any() and instances.any():
+        box = box_around(posterior | (instances > 0), margin=1)
+        out[box] = _assign(posterior[box], instances[box], names, spacing_mm)
+    return out
+
+
+def _assign(posterior: NDArray[np.bool_], instances: NDArray[np.int16], names: tuple[str, ...], spacing_mm: float) -> NDArray[np.int16]:
     free = posterior & (instances == 0)
     present = np.array([index for index in range(1, len(names) + 1) if (instances == index).any()], dtype=int)
-    if not free.any() or len(present) == 0:
+    if not free.any():
         return np.zeros_like(instances)
     centers_mm = np.array(ndimage.center_of_mass(instances > 0, instances, present), dtype=np.float64) * spacing_mm
     misfit = _misfit(np.argwhere(free).astype(np.float64) * spacing_mm, centers_mm, tuple(names[index - 1] for index in present))

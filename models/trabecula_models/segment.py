@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, rib_probability, sacrum_below, sacrum_mask
-from trabecula_models.bodies import BODY_PROBABILITY, SMALLEST_BODY_ML, ClassMaps, body_volumes_ml, split_bodies
+from trabecula_models.bodies import BODY_PROBABILITY, SMALLEST_BODY_ML, ClassMaps, body_volumes_ml, box_around, split_bodies
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, heat_peaks
 from trabecula_models.delineate import delineate_column
@@ -145,12 +145,13 @@ def _fine_masks(
     found = (instances > 0) | (posterior > 0)
     if sacrum is not None:
         found |= sacrum
-    where = np.argwhere(found)
-    low = grid.to_lps(where.min(axis=0)[::-1]) - 4.0
-    high = grid.to_lps(where.max(axis=0)[::-1]) + 4.0
-    target = analysis_grid(low, high, OUTPUT_SPACING_MM)
-    reach = ndimage.distance_transform_edt(instances == 0, return_distances=True, return_indices=True)
-    distance, nearest = reach
+    # Distances and interpolation only where something was found: most of the grid is soft tissue.
+    box = box_around(found, margin=3)
+    maps, grid = maps.crop(box), grid.crop(box)
+    instances, posterior, sacrum = instances[box], posterior[box], None if sacrum is None else sacrum[box]
+    low, high = grid.bounds_lps_mm()
+    target = analysis_grid(low - OUTPUT_SPACING_MM, high + OUTPUT_SPACING_MM, OUTPUT_SPACING_MM)
+    distance, nearest = ndimage.distance_transform_edt(instances == 0, return_distances=True, return_indices=True)
     spread = np.where(distance <= 2.0, instances[tuple(nearest)], 0)
     competitor = np.maximum(
         np.maximum(maps.disc, maps.posterior), np.maximum(maps.sacrum, 1 - maps.body - maps.disc - maps.posterior - maps.sacrum)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from trabecula_morphometry.levels import SDI_LEVELS
 from trabecula_morphometry.vertebra import ThreeHeights, Vector
@@ -65,7 +65,7 @@ def genant_grade(loss: HeightLoss) -> GenantGrade:
     """Grade, type and probabilities of one body."""
     # The small term keeps 1 - 0.8 = 0.19999... on the side of the limit that it means.
     grade = sum(loss.max >= limit - 1e-9 for limit in GRADE_LIMITS)
-    at_least = [1.0, *(float(norm.sf((limit - loss.max) / max(loss.max_sd, 1e-6))) for limit in GRADE_LIMITS), 0.0]
+    at_least = [1.0, *(float(ndtr((loss.max - limit) / max(loss.max_sd, 1e-6))) for limit in GRADE_LIMITS), 0.0]
     p0, p1, p2, p3 = (at_least[i] - at_least[i + 1] for i in range(4))
     return GenantGrade(
         grade=grade,

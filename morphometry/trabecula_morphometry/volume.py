@@ -6,12 +6,12 @@ voxel ``(x, y, z, 1)`` to LPS millimetres. A matrix may hold a shear: that is ho
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 
 from trabecula_morphometry.errors import GeometryError
 
@@ -74,6 +74,14 @@ class Grid:
         inverse = np.linalg.inv(self.voxel_to_lps)
         voxels: NDArray[np.float64] = np.asarray(points_lps_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
         return voxels
+
+    def crop(self, box_zyx: tuple[slice, ...]) -> "Grid":
+        """The grid of ``array[box_zyx]``; the slices have step 1 and start at or after 0."""
+        ranges = [part.indices(count) for part, count in zip(box_zyx, self.shape_zyx, strict=True)]
+        matrix = self.voxel_to_lps.copy()
+        matrix[:3, 3] = self.to_lps([start for start, _, _ in ranges[::-1]])
+        nz, ny, nx = (stop - start for start, stop, _ in ranges)
+        return Grid(shape_zyx=(nz, ny, nx), voxel_to_lps=matrix)
 
     def bounds_lps_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lowest and highest LPS coordinate of the voxel centres at the eight corners."""
@@ -156,8 +164,7 @@ class Volume:
         What is computed on this does not depend on how the slices were stored (rows from below, sagittal stacks, feet first).
         """
         steps = self.grid.voxel_to_lps[:3, :3] / self.grid.spacing_xyz_mm
-        lps_of_axis, axis_of_lps = linear_sum_assignment(-np.abs(steps))
-        order = axis_of_lps[np.argsort(lps_of_axis)]
+        order = np.array(max(permutations(range(3)), key=lambda axes: float(sum(abs(steps[lps, axis]) for lps, axis in enumerate(axes)))))
         matrix = np.eye(4)
         matrix[:3, :3] = self.grid.voxel_to_lps[:3, order]
         first = np.zeros(3)

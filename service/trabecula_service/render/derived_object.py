@@ -17,6 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from trabecula_service.render.dicom_codes import PROCESSING_EQUIPMENT, ascii_text, coding_scheme_identification
 from trabecula_service.render.document_input import DocumentInput, RenderError
+from trabecula_service.render.shared_parts import once_per_input
 from trabecula_service.render.uids import IMPLEMENTATION_CLASS_UID, derived_uid, frame_of_reference_uid
 
 MANUFACTURER = "Trabecula"
@@ -67,16 +68,21 @@ def can_be_referenced(headers: Sequence[Dataset]) -> bool:
     return bool(headers) and all(header.get(keyword) for header in headers for keyword in needed)
 
 
+@once_per_input
+def has_references(document_input: DocumentInput) -> bool:
+    """Whether derived objects can name the images of this input."""
+    return can_be_referenced(document_input.image.headers)
+
+
 def require_headers(document_input: DocumentInput) -> Dataset:
     """The header of the first slice; refuses input that derived objects cannot name."""
-    headers = document_input.image.headers
-    if not can_be_referenced(headers):
+    if not has_references(document_input):
         raise RenderError(
             "no DICOM object can be derived from images without study, series and instance UIDs",
             where=str(document_input.result.source.series_instance_uid or "input without UIDs"),
             hint="send the series with its UIDs, or use the PDF",
         )
-    return headers[0]
+    return document_input.image.headers[0]
 
 
 def frame_of_reference_of(document_input: DocumentInput) -> str:

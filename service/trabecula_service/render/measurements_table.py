@@ -121,24 +121,24 @@ def _row(result: Result, level: Level | None) -> Row:
     return {column.name: column.cell(result, level) for column in COLUMNS}
 
 
-def csv_bytes(rows: Sequence[Row]) -> bytes:
+def csv_bytes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> bytes:
     """UTF-8 CSV with a header line; an empty cell was not measured."""
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, [column.name for column in COLUMNS], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [column.name for column in columns], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()})
     return buffer.getvalue().encode("utf-8")
 
 
-def parquet_bytes(rows: Sequence[Row]) -> bytes:
+def parquet_bytes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> bytes:
     """The same table as Parquet, typed, each column with its meaning in the schema's metadata; needs the extra ``export``."""
     # Imported here: only cohorts need it, and it takes a third of a second.
     import pyarrow
     from pyarrow import parquet
 
     types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
-    fields = [pyarrow.field(column.name, types[column.kind], metadata={"meaning": column.meaning}) for column in COLUMNS]
+    fields = [pyarrow.field(column.name, types[column.kind], metadata={"meaning": column.meaning}) for column in columns]
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=pyarrow.schema(fields)), sink)
     return bytes(sink.getvalue())

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trabecula_service.render.derived_object import can_be_referenced
+from trabecula_service.render.derived_object import has_references
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.encapsulated_pdf import report_pdf_dcm
 from trabecula_service.render.fhir_bundle import report_fhir
@@ -63,7 +63,7 @@ def render_all(document_input: DocumentInput) -> dict[str, bytes]:
 
 
 def _applies(document: Document, document_input: DocumentInput) -> bool:
-    if document.dicom and not can_be_referenced(document_input.image.headers):
+    if document.dicom and not has_references(document_input):
         return False
     if document.measured and document_input.result.status == "not_evaluable":
         return False
