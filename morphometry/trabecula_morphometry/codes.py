@@ -56,6 +56,7 @@ class Code(StrEnum):
     ACQUISITION_OVERRIDDEN = "ACQUISITION_OVERRIDDEN"
     HU_CLIPPED = "HU_CLIPPED"
     LEVEL_NOT_GRADED = "LEVEL_NOT_GRADED"
+    VOI_STYLE = "VOI_STYLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +114,6 @@ CODE_TABLE: dict[Code, CodeEntry] = {
     Code.ACQUISITION_OVERRIDDEN: CodeEntry(_I, "Acquisition facts were given by the user and replace the header's.", "Check the acquisition file."),
     Code.HU_CLIPPED: CodeEntry(_I, "HU are clipped at the top, so dense bone and metal cannot be told apart.", "None needed for trabecular bone."),
     Code.LEVEL_NOT_GRADED: CodeEntry(_I, "This level is not graded (cervical, cut, or patient under 18).", "None needed."),
+    Code.VOI_STYLE: CodeEntry(_W, "The HU were taken in the volume of interest of another program, so no category is given.", "Compare them only with values of that program."),
 }
 # fmt: on

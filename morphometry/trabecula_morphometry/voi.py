@@ -65,6 +65,7 @@ class TrabecularVoi:
     sd_hu: float
     volume_mm3: float
     center_lps_mm: PointLps
+    style: VoiStyle = VoiStyle.TRABECULA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +188,7 @@ def measure_voi(
         sd_hu=float(hu.std()),
         volume_mm3=float(volume_mm3),
         center_lps_mm=point_lps(lps.mean(axis=0)),
+        style=style,
     )
 
 

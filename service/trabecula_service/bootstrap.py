@@ -134,6 +134,7 @@ class Service:
             run_id=self._run_id,
             recipients={name: destination.documents for name, destination in deliver.destinations.items()},
             backend=self.settings.analysis.choice(),
+            voi_style=self.settings.analysis.voi,
             calibration_policy=calibration_policy(self.settings),
             deliver_not_evaluable=deliver.not_evaluable,
             alive=lambda: self._heartbeats.beat("worker"),

@@ -19,6 +19,7 @@ Material = Literal["K2HPO4", "HA"]
 Category = Literal["low", "intermediate", "normal"]
 Phase = Literal["unenhanced", "arterial", "portal_venous", "delayed", "unknown"]
 FractureType = Literal["wedge", "biconcave", "crush"]
+VoiStyleName = Literal["trabecula", "comp2comp", "totalsegmentator"]
 Grade = Annotated[int, Field(ge=0, le=3)]
 
 
@@ -127,6 +128,7 @@ class Genant(Part):
 class TrabecularHu(Part):
     """Attenuation of the trabecular volume of interest, HU."""
 
+    style: VoiStyleName = "trabecula"
     mean: float
     median: float
     sd: float

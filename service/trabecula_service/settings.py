@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from trabecula_models.backends.choice import BackendChoice, BackendName
 from trabecula_models.forward import Compute, Engine, Precision
 from trabecula_morphometry.errors import SettingsError
+from trabecula_morphometry.voi import VoiStyle
 from trabecula_service.render.languages import DEFAULT_LANGUAGE, languages
 
 CONFIG_VARIABLE = "TRABECULA_CONFIG"
@@ -144,6 +145,9 @@ class AnalysisSettings(_Section):
     precision: Precision = Precision.AUTO
     """"auto": half precision under torch where the machine has units for it (a GPU; a CPU with AMX or AVX512-BF16). "float32": never, so
     that machines of different make give the same outlines to the last voxel."""
+    voi: VoiStyle = VoiStyle.TRABECULA
+    """Where the HU of a level are taken: "trabecula" (front of the body, clear of cortex and vein), or, to compare with cut-offs published
+    for them, "comp2comp" or "totalsegmentator"; a density from these has no category."""
 
     @model_validator(mode="after")
     def _model_is_named(self) -> Self:

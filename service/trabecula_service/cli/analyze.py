@@ -27,6 +27,9 @@ def analyze(
     orientation: Annotated[str | None, typer.Option("--orientation", help="Axes of an nnU-Net's training images, e.g. LPS.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[str, typer.Option("--engine", help="What computes the built-in networks: auto, torch or openvino.")] = "auto",
+    voi: Annotated[
+        str, typer.Option("--voi", help="Where HU are taken: trabecula, or comp2comp or totalsegmentator to compare with them.")
+    ] = "trabecula",
     language: Annotated[str, typer.Option("--language", help="Language of the sentences in the documents: en or de.")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, nothing else.")] = False,
 ) -> None:
@@ -41,8 +44,16 @@ def analyze(
 
     try:
         chosen = AnalysisSettings.model_validate(
-            {"backend": backend, "model": model, "labels": labels, "orientation": orientation, "device": device, "engine": engine}
-        ).choice()
+            {
+                "backend": backend,
+                "model": model,
+                "labels": labels,
+                "orientation": orientation,
+                "device": device,
+                "engine": engine,
+                "voi": voi,
+            }
+        )
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         typer.echo(f"trabecula: {' '.join(f'--{part}' for part in wrong['loc']) or '--model'}: {wrong['msg']}", err=True)
@@ -59,7 +70,8 @@ def analyze(
         acquisition_file=acquisition,
         calibration_file=calibration,
         calibration_policy=CalibrationPolicy(phantom=phantom),
-        backend=chosen,
+        backend=chosen.choice(),
+        voi_style=chosen.voi,
         language=language,
     )
     try:

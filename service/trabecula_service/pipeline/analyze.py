@@ -129,7 +129,9 @@ def _finish(
     acquisition, overridden = override(image.acquisition, facts)
     on_date = _acquired_on(image) or request.created.date()
     with_phantom, phantom_flags = with_phantom_in_scan(image, acquisition, registry, request.calibration_policy.phantom, on_date)
-    measured = measure_image(image, segmentation, acquisition, with_phantom, on_date=on_date, policy=request.calibration_policy)
+    measured = measure_image(
+        image, segmentation, acquisition, with_phantom, on_date=on_date, policy=request.calibration_policy, voi_style=request.voi_style
+    )
     if measured.implausible is not None:
         raise NotEvaluableError(
             measured.implausible,

@@ -92,6 +92,7 @@ def _level(measured: LevelMeasurement, confidence: float, density: LevelDensity 
         if grade
         else Genant(),
         hu=TrabecularHu(
+            style=voi.style.value,
             mean=round(voi.mean_hu, 1),
             median=round(voi.median_hu, 1),
             sd=round(voi.sd_hu, 1),

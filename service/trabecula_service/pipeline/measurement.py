@@ -13,8 +13,9 @@ from trabecula_calibration.registry import Registry
 from trabecula_calibration.tissue import TissueReading, phantomless_line, read_tissues, tissue_disagreements
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.codes import Code
-from trabecula_morphometry.measure import ColumnMeasurement, LevelMeasurement, measure_column
+from trabecula_morphometry.measure import ColumnMeasurement, LevelMeasurement, MeasureSettings, measure_column
 from trabecula_morphometry.vertebra import VertebraInput
+from trabecula_morphometry.voi import VoiStyle
 from trabecula_service.dicom.image import CtImage
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.pipeline.phantom_in_scan import UNNAMED_SERIES
@@ -46,6 +47,7 @@ def measure_image(
     *,
     on_date: date,
     policy: CalibrationPolicy,
+    voi_style: VoiStyle = VoiStyle.TRABECULA,
 ) -> Measurement:
     """Heights, grades, HU and density of every level, and the contrast phase.
 
@@ -54,6 +56,7 @@ def measure_image(
     acquisition : facts of the header, already overridden by the user's.
     registry : the calibration registry.
     on_date : day of the acquisition where the header knows it, else of the analysis.
+    voi_style : where the HU are taken. The categories of density hold for the default only.
     """
     steps = slice_steps(image)
     clipped = any(entry.code is Code.HU_CLIPPED for entry in image.flags)
@@ -72,6 +75,7 @@ def measure_image(
         age_years=acquisition.age_years,
         sex=acquisition.sex,
         hu_clipped_at=float(volume.hu_zyx.max()) if clipped else None,
+        settings=MeasureSettings(voi_style=voi_style),
     )
     if column.implausible is not None:
         return Measurement(
@@ -89,6 +93,8 @@ def measure_image(
     acquisition = acquisition.model_copy(update={"contrast": reading[1]})
     tissues = read_tissues(image.volume, list(column.shapes.items()))
     assessment = _assess(column, acquisition, reading[0], registry, on_date, steps.spacing_mm, image, tissues, policy)
+    if voi_style is not VoiStyle.TRABECULA:
+        assessment = _of_another_place(assessment, voi_style)
     return Measurement(
         column=column,
         acquisition=acquisition,
@@ -99,8 +105,19 @@ def measure_image(
             *_density_flags(assessment),
             *_tissue_flags(tissues, acquisition.kvp, reading[0].phase),
             *_gap_flags(whole_at_gap),
+            *_style_flags(voi_style),
         ),
     )
+
+
+def _of_another_place(assessment: DensityAssessment, style: VoiStyle) -> DensityAssessment:
+    """The density without its category: bone differs by up to 44 HU within a body, and the cut-offs hold for the front of it."""
+    words = f"{assessment.explanation} HU taken in the volume of interest of {style.value}."
+    return replace(assessment, category=None, category_source=None, explanation=words.strip())
+
+
+def _style_flags(style: VoiStyle) -> list[Flag]:
+    return [] if style is VoiStyle.TRABECULA else [flag(Code.VOI_STYLE, f"({style.value})")]
 
 
 def _at_gap(center_lps_mm: tuple[float, float, float], steps: SliceSteps) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from trabecula_models.backends.choice import BackendChoice
+from trabecula_morphometry.voi import VoiStyle
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.render.languages import DEFAULT_LANGUAGE
 from trabecula_service.result import Result
@@ -34,6 +35,7 @@ class AnalyzeRequest:
     calibration_policy : what is allowed without an entry, contrast corrections, drift limits, a phantom under the patient.
     backend : what finds the vertebrae.
     language : of the sentences in the documents.
+    voi_style : where the HU of a level are taken.
     """
 
     input: Path
@@ -49,6 +51,7 @@ class AnalyzeRequest:
     language: str = DEFAULT_LANGUAGE
 
 
+    voi_style: VoiStyle = VoiStyle.TRABECULA
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzeOutcome:
     """What came of a request.

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, delete, insert, select, update
 
 from trabecula_models.backends.choice import BackendChoice
+from trabecula_morphometry.voi import VoiStyle
 from trabecula_service.calibrate.registry_file import merge_registry
 from trabecula_service.ledger.calibrations import load_registry
 from trabecula_service.ledger.database import Ledger
@@ -47,6 +48,7 @@ class Worker:
         run_id: str,
         recipients: Mapping[str, Sequence[str]],
         backend: BackendChoice | None = None,
+        voi_style: VoiStyle = VoiStyle.TRABECULA,
         calibration_policy: CalibrationPolicy | None = None,
         deliver_not_evaluable: bool = False,
         clock: Callable[[], float] = time.time,
@@ -56,6 +58,7 @@ class Worker:
         self._settings, self._ledger, self._queue, self._store, self._analysis = settings, ledger, queue, store, analysis
         self._places, self._run_id, self._recipients, self._clock, self._stopping = places, run_id, recipients, clock, stopping
         self._backend = backend or BackendChoice()
+        self._voi_style = voi_style
         self._calibration_policy = calibration_policy or CalibrationPolicy()
         self._deliver_not_evaluable, self._alive = deliver_not_evaluable, alive
 
@@ -146,6 +149,7 @@ class Worker:
             calibration_file=self._calibration(folder),
             calibration_policy=self._calibration_policy,
             backend=self._backend,
+            voi_style=self._voi_style,
             language=self._settings.language,
         )
 
