@@ -3,6 +3,7 @@
 import typer
 
 from trabecula_service.cli.analyze import analyze
+from trabecula_service.cli.batch import batch
 from trabecula_service.cli.calibrate import calibrate
 from trabecula_service.cli.demo import demo
 from trabecula_service.cli.evaluate import evaluate
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(analyze)
+app.command()(batch)
 app.command()(serve)
 app.command()(demo)
 app.command()(train)
