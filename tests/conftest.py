@@ -1,9 +1,12 @@
 """What all tests share: where the real CT cases are, and the first line of the run."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from builders.postgres import PostgresServer, running_postgres
 
 
 def shared_folder() -> Path | None:
@@ -29,3 +32,28 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("real CT cases are not here (set TRABECULA_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for the whole run."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> str:
+    """Name of a database with an empty ledger of the newest schema, to be copied: migrating for each test would take most of the time."""
+    from trabecula_service.ledger.database import open_ledger
+
+    name = postgres_server.create()
+    open_ledger(postgres_server.address(name)).close()
+    return name
+
+
+@pytest.fixture
+def postgres_address(postgres_server: PostgresServer, migrated_database: str) -> Iterator[str]:
+    """Address of a fresh ledger in PostgreSQL."""
+    name = postgres_server.create(like=migrated_database)
+    yield postgres_server.address(name)
+    postgres_server.drop(name)

@@ -1,6 +1,18 @@
 """Tables of the ledger. Times are seconds since 1970 in UTC; ``*_at`` that are not yet known are NULL."""
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy.types import TypeEngine
+
+
+def _short(length: int) -> TypeEngine[Any]:
+    # PostgreSQL enforces lengths where SQLite does not, and what a sender wrote must never keep an object out of the ledger.
+    return String(length).with_variant(Text(), "postgresql")
+
+
+_WIDE = Integer().with_variant(BigInteger(), "postgresql")
+"""SQLite's integers are wide anyway."""
 
 metadata = MetaData(
     naming_convention={
@@ -14,16 +26,20 @@ metadata = MetaData(
 studies = Table(
     "studies",
     metadata,
-    Column("id", String(32), primary_key=True, comment="our own random name of the study: the one that appears in addresses"),
-    Column("study_instance_uid", String(64), nullable=False, unique=True),
-    Column("patient_key", String(64), nullable=False, comment="hash of the patient's identifier: one study has one patient"),
+    Column("id", _short(32), primary_key=True, comment="our own random name of the study: the one that appears in addresses"),
+    Column("study_instance_uid", _short(64), nullable=False, unique=True),
+    Column("patient_key", _short(64), nullable=False, comment="hash of the patient's identifier: one study has one patient"),
     Column("patient_name", Text, nullable=False),
     Column("patient_id", Text, nullable=False),
     Column("accession_number", Text, nullable=False),
-    Column("study_date", String(16), nullable=False),
+    Column("study_date", _short(16), nullable=False),
     Column("study_description", Text, nullable=False),
-    Column("first_received_at", Float, nullable=False, index=True),
+    Column("first_received_at", Float, nullable=False),
     Column("latest_version", Integer, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0", comment="as in queue.port.Priority"),
+    Column("state", _short(16), nullable=False, server_default="receiving", comment="of the latest version; kept by a trigger"),
+    Index("ix_studies_first_received_at_id", "first_received_at", "id"),
+    Index("ix_studies_state_first_received_at_id", "state", "first_received_at", "id"),
 )
 
 versions = Table(
@@ -32,14 +48,14 @@ versions = Table(
     Column("id", Integer, primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", _short(16), nullable=False),
     Column("reason", Text, nullable=False, comment="why it is in this state, for people; never empty"),
     Column("state_since", Float, nullable=False),
     Column("first_object_at", Float, nullable=False),
     Column("last_activity_at", Float, nullable=False),
     Column("result_time_at", Float, comment="date and time that the documents carry, the same in every attempt"),
     Column("progress", Text, nullable=False, server_default=""),
-    Column("code", String(32), nullable=False, server_default="", comment="code of a study that could not be evaluated"),
+    Column("code", _short(32), nullable=False, server_default="", comment="code of a study that could not be evaluated"),
     Column("headline", Text, nullable=False, server_default=""),
     Column("result_json", Text),
     Index("uq_versions_study_id_number", "study_id", "number", unique=True),
@@ -50,48 +66,52 @@ associations = Table(
     "associations",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("run_id", String(32), nullable=False, comment="the run of the service that served it"),
-    Column("calling_ae_title", String(16), nullable=False),
-    Column("address", String(64), nullable=False),
+    Column("run_id", _short(32), nullable=False, comment="the run of the service that served it"),
+    Column("calling_ae_title", _short(16), nullable=False),
+    Column("address", _short(64), nullable=False),
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float),
-    Column("end", String(16), nullable=False, server_default="open", comment="open, released, aborted, lost or restart"),
+    Column("end", _short(16), nullable=False, server_default="open", comment="open, released, aborted, lost or restart"),
+    Index("ix_associations_closed_at", "closed_at"),
 )
+
+_HAS_CONTENT = text("kind IN ('ct', 'other')")
 
 instances = Table(
     "instances",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("sop_instance_uid", String(128), nullable=False),
-    Column("sop_class_uid", String(128), nullable=False),
-    Column("transfer_syntax_uid", String(64), nullable=False),
-    Column("series_instance_uid", String(64), nullable=False),
+    Column("id", _WIDE, primary_key=True),
+    Column("sop_instance_uid", _short(128), nullable=False),
+    Column("sop_class_uid", _short(128), nullable=False),
+    Column("transfer_syntax_uid", _short(64), nullable=False),
+    Column("series_instance_uid", _short(64), nullable=False),
     Column("study_id", ForeignKey("studies.id"), comment="NULL: set aside, part of no study"),
     Column("first_version", Integer, comment="first version of the study that it belongs to; NULL: not an input of the analysis"),
     Column("association_id", ForeignKey("associations.id")),
-    Column("kind", String(16), nullable=False, comment="ct, other, own_result, unreadable or conflict"),
+    Column("kind", _short(16), nullable=False, comment="ct, other, own_result, unreadable or conflict"),
     Column("reason", Text, nullable=False),
-    Column("sha256", String(64), nullable=False, comment="of the data set and its transfer syntax; its name on the disk"),
-    Column("size_bytes", Integer, nullable=False),
+    Column("sha256", _short(64), nullable=False, comment="of the data set and its transfer syntax; its name on the disk"),
+    Column("size_bytes", _WIDE, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("repeats", Integer, nullable=False, server_default="0", comment="how often the same bytes came again"),
     Index("uq_instances_sop_instance_uid_sha256", "sop_instance_uid", "sha256", unique=True),
     # One content per SOP instance: a second one is a conflict and stands outside of this index.
-    Index("uq_instances_one_content", "sop_instance_uid", unique=True, sqlite_where=text("kind IN ('ct', 'other')")),
+    Index("uq_instances_one_content", "sop_instance_uid", unique=True, sqlite_where=_HAS_CONTENT, postgresql_where=_HAS_CONTENT),
     Index("ix_instances_study_id_kind", "study_id", "kind"),
     Index("ix_instances_kind", "kind"),
+    Index("ix_instances_association_id", "association_id"),
 )
 
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _WIDE, primary_key=True),
     Column("at", Float, nullable=False),
     Column("study_id", ForeignKey("studies.id")),
     Column("version_number", Integer),
-    Column("actor", String(32), nullable=False),
-    Column("from_state", String(16), nullable=False, server_default=""),
-    Column("to_state", String(16), nullable=False, server_default="", comment="empty for a note that changes no state"),
+    Column("actor", _short(32), nullable=False),
+    Column("from_state", _short(16), nullable=False, server_default=""),
+    Column("to_state", _short(16), nullable=False, server_default="", comment="empty for a note that changes no state"),
     Column("reason", Text, nullable=False),
     Index("ix_events_study_id_id", "study_id", "id"),
 )
@@ -101,14 +121,16 @@ jobs = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
-    Column("state", String(16), nullable=False, comment="ready, leased, done, dead or cancelled"),
+    Column("state", _short(16), nullable=False, comment="ready, leased, done, dead or cancelled"),
     Column("available_at", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("owner", String(32), nullable=False, server_default=""),
+    Column("owner", _short(32), nullable=False, server_default=""),
     Column("token", Integer, nullable=False, server_default="0", comment="fencing token: rises with every lease"),
     Column("leased_until", Float),
     Column("last_error", Text, nullable=False, server_default=""),
-    Index("ix_jobs_state_available_at", "state", "available_at"),
+    Column("priority", Integer, nullable=False, server_default="0", comment="as in queue.port.Priority"),
+    Column("dispatch_id", BigInteger, comment="id of the job in Procrastinate's table, on PostgreSQL"),
+    Index("ix_jobs_state_priority_available_at", "state", "priority", "available_at"),
 )
 
 documents = Table(
@@ -116,10 +138,10 @@ documents = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("version_id", ForeignKey("versions.id"), nullable=False),
-    Column("name", String(64), nullable=False),
+    Column("name", _short(64), nullable=False),
     Column("path", Text, nullable=False, comment="below the data folder"),
-    Column("sha256", String(64), nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("sha256", _short(64), nullable=False),
+    Column("size_bytes", _WIDE, nullable=False),
     Index("uq_documents_version_id_name", "version_id", "name", unique=True),
 )
 
@@ -129,8 +151,8 @@ deliveries = Table(
     Column("id", Integer, primary_key=True),
     Column("document_id", ForeignKey("documents.id"), nullable=False),
     Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
-    Column("destination", String(32), nullable=False),
-    Column("state", String(16), nullable=False, comment="pending, sending, delivered, failed or cancelled"),
+    Column("destination", _short(32), nullable=False),
+    Column("state", _short(16), nullable=False, comment="pending, sending, delivered, failed or cancelled"),
     Column("created_at", Float, nullable=False),
     Column("available_at", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -144,8 +166,8 @@ deliveries = Table(
 refused_callers = Table(
     "refused_callers",
     metadata,
-    Column("calling_ae_title", String(16), primary_key=True),
-    Column("address", String(64), primary_key=True),
+    Column("calling_ae_title", _short(16), primary_key=True),
+    Column("address", _short(64), primary_key=True),
     Column("times", Integer, nullable=False),
     Column("last_at", Float, nullable=False),
     Column("reason", Text, nullable=False),
@@ -154,8 +176,8 @@ refused_callers = Table(
 calibration_entries = Table(
     "calibration_entries",
     metadata,
-    Column("id", String(128), primary_key=True),
-    Column("content_sha256", String(64), nullable=False, unique=True),
+    Column("id", _short(128), primary_key=True),
+    Column("content_sha256", _short(64), nullable=False, unique=True),
     Column("toml", Text, nullable=False, comment="the entry as one [[entry]] table; never changed, a correction is a new entry"),
     Column("entered_at", Float, nullable=False),
     Column("entered_by", Text, nullable=False),
@@ -166,8 +188,26 @@ calibration_checks = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("entry_id", ForeignKey("calibration_entries.id"), nullable=False, index=True),
-    Column("on_day", String(10), nullable=False, comment="day of the QA scan, ISO 8601"),
+    Column("on_day", _short(10), nullable=False, comment="day of the QA scan, ISO 8601"),
     Column("reading_mg_cm3", Float, nullable=False, comment="what the entry's line read of 120 mg/cm3"),
     Column("entered_at", Float, nullable=False),
     Column("entered_by", Text, nullable=False),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("run_id", _short(32), primary_key=True),
+    Column("roles", _short(64), nullable=False),
+    Column("host", _short(255), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False, comment="last sign of life, by the database's clock"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("counted", _short(16), primary_key=True, comment="studies by state, objects by kind, repeats; kept by triggers"),
+    Column("name", _short(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )

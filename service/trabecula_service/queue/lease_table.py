@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
 from trabecula_service.ledger.schema import jobs
-from trabecula_service.queue.port import Lease
+from trabecula_service.queue.port import Lease, priority_of
 
 
 class LeaseTable:
@@ -13,13 +13,17 @@ class LeaseTable:
         self._lease_seconds = lease_seconds
 
     def enqueue(self, connection: Connection, version_id: int, now: float) -> None:
-        """Add a job that is ready at once."""
-        connection.execute(insert(jobs).values(version_id=version_id, state="ready", available_at=now))
+        """Add a job that is ready at once, with the priority of its study."""
+        priority = priority_of(connection, version_id)
+        connection.execute(insert(jobs).values(version_id=version_id, state="ready", available_at=now, priority=priority))
 
     def lease(self, connection: Connection, owner: str, now: float) -> Lease | None:
-        """Take the job that has been ready longest, if there is one; counts as an attempt."""
+        """Take a job that is ready, of the highest priority the one that waits longest; counts as an attempt."""
         row = connection.execute(
-            select(jobs).where(jobs.c.state == "ready", jobs.c.available_at <= now).order_by(jobs.c.available_at, jobs.c.id).limit(1)
+            select(jobs)
+            .where(jobs.c.state == "ready", jobs.c.available_at <= now)
+            .order_by(jobs.c.priority.desc(), jobs.c.available_at, jobs.c.id)
+            .limit(1)
         ).first()
         if row is None:
             return None

@@ -1,7 +1,8 @@
 """A fresh ledger for each test."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,15 @@ def ledger(tmp_path: Path, empty_ledger_file: Path) -> Iterator[Ledger]:
     opened = Ledger(path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def run_in_thread() -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Start a function beside the test; the answer waits for its end and raises what it raised."""
+
+    def start(function: Callable[[], None]) -> Callable[[], None]:
+        pool = ThreadPoolExecutor(max_workers=1)
+        future = pool.submit(function)
+        return lambda: future.result(timeout=60)
+
+    return start

@@ -49,7 +49,7 @@ def test_the_hard_cap_ends_a_study_that_never_falls_quiet(ledger: Ledger) -> Non
 def test_a_restart_inside_the_quiet_time_changes_nothing(ledger: Ledger) -> None:
     association = _open(ledger, 0.0, run_id="before")
     enter(ledger, small_ct(slices=1)[0], 0.0, association_id=association)
-    again = open_ledger(ledger.path)
+    again = open_ledger(ledger.where)
     with again.write() as connection:
         assert close_lost_associations(connection, "after", 3.0) == 1
     assert _settle(again, 12.9) == 0
