@@ -3,13 +3,23 @@
 import io
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 _INFLATE_LIMIT_BYTES = 4 * 1024 * 1024
 _LONGEST_TEXT = 256
+_LONGEST_HEADER_BYTES = 64 * 1024 * 1024
+"""Private elements before the series' UID can be large; a header that is longer than this is none."""
+
+_WANTED = (
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "IssuerOfPatientID",
+    "PatientName", "AccessionNumber", "StudyDate", "StudyDescription", "Manufacturer",
+)  # fmt: skip
+_WANTED_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _WANTED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +48,36 @@ class Unreadable:
 
 def read_header(encoded: bytes, transfer_syntax_uid: str) -> ObjectHeader | Unreadable:
     """Read the header of an encoded data set (without file meta information); never raises for its content, whatever it is."""
+    return _read(encoded, transfer_syntax_uid, whole=True) or Unreadable("the data set is too long")
+
+
+def read_stored_header(head: bytes, path: Path, data_offset: int, transfer_syntax_uid: str) -> ObjectHeader | Unreadable:
+    """The same of a stored file, of which ``head`` is the beginning of the data set; the file is read only where that is not enough.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    whole = data_offset + len(head) >= path.stat().st_size
+    found = _read(head, transfer_syntax_uid, whole=whole)
+    if found is not None:
+        return found
+    with path.open("rb") as file:
+        file.seek(data_offset)
+        return _read(file.read(_LONGEST_HEADER_BYTES), transfer_syntax_uid, whole=True) or Unreadable("the header is too long")
+
+
+def _read(encoded: bytes, transfer_syntax_uid: str, *, whole: bool) -> ObjectHeader | Unreadable | None:
+    """None if these bytes are only a part of the data set and the header goes on behind them."""
     try:
-        header = _header_from(_beginning(encoded, transfer_syntax_uid))
+        dataset, complete = _beginning(encoded, transfer_syntax_uid)
+        if not (whole or complete):
+            return None
+        header = _header_from(dataset)
     # Any byte string can come in, and the parser raises many kinds of errors on them; each means the same to us.
     except Exception as error:
-        return Unreadable(f"the data set cannot be parsed ({type(error).__name__})")
+        return Unreadable(f"the data set cannot be parsed ({type(error).__name__})") if whole else None
     for name, value in (
         ("SOPInstanceUID", header.sop_instance_uid),
         ("StudyInstanceUID", header.study_instance_uid),
@@ -53,20 +88,26 @@ def read_header(encoded: bytes, transfer_syntax_uid: str) -> ObjectHeader | Unre
     return header
 
 
-def _beginning(encoded: bytes, transfer_syntax_uid: str) -> Dataset:
+def _beginning(encoded: bytes, transfer_syntax_uid: str) -> tuple[Dataset, bool]:
+    """The wanted elements, and whether the reading went beyond all of them."""
     if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         # A small file may inflate to any size, so only the beginning is inflated; the header is there.
         encoded = zlib.decompressobj(-zlib.MAX_WBITS).decompress(encoded, _INFLATE_LIMIT_BYTES)
-    return read_dataset(
+    beyond = False
+
+    def stop(tag: int, _vr: str | None, _length: int) -> bool:
+        nonlocal beyond
+        beyond = tag > 0x0020000E
+        return beyond
+
+    dataset = read_dataset(
         io.BytesIO(encoded),
         is_implicit_VR=transfer_syntax_uid == ImplicitVRLittleEndian,
         is_little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
-        stop_when=_beyond_series,
+        stop_when=stop,
+        specific_tags=_WANTED_TAGS,
     )
-
-
-def _beyond_series(tag: int, _vr: str | None, _length: int) -> bool:
-    return tag > 0x0020000E
+    return dataset, beyond
 
 
 def _header_from(dataset: Dataset) -> ObjectHeader:

@@ -2,10 +2,11 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from trabecula_service.ledger.outbox import cancel_deliveries
 from trabecula_service.ledger.schema import associations, instances, jobs, studies, versions
@@ -79,6 +80,13 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
     return _file(connection, stored, header, study, now)
 
 
+def forget_object(connection: Connection, stored: StoredObject) -> None:
+    """Take the row of an object back whose bytes could not be made durable; it was never acknowledged."""
+    connection.execute(
+        delete(instances).where(instances.c.sop_instance_uid == stored.sop_instance_uid, instances.c.sha256 == stored.sha256)
+    )
+
+
 def patient_key(header: ObjectHeader) -> str:
     """A hash that tells patients apart."""
     return hashlib.sha256(f"{header.patient_id}\x00{header.issuer_of_patient_id}".encode()).hexdigest()
@@ -101,6 +109,25 @@ def close_association(connection: Connection, association_id: int, end: str, now
     connection.execute(
         update(versions).where(versions.c.study_id.in_(brought), versions.c.state == State.RECEIVING).values(last_activity_at=now)
     )
+
+
+def take_back_unfinished(connection: Connection, is_whole: Callable[[str, int], bool], run_id: str, now: float) -> int:
+    """At the start, before ``close_lost_associations``: rows whose bytes did not reach the disk when the machine stopped; how many.
+
+    Only an object that was being received can be so: bytes and row are synced side by side, and the sender is told after both. It was
+    not told, so it sends the object again.
+    """
+    rows = connection.execute(
+        select(instances.c.id, instances.c.sha256, instances.c.size_bytes, instances.c.study_id)
+        .join(associations, associations.c.id == instances.c.association_id)
+        .where(associations.c.closed_at.is_(None), associations.c.run_id != run_id)
+    ).all()
+    lost = [row for row in rows if not is_whole(row.sha256, row.size_bytes)]
+    for row in lost:
+        connection.execute(delete(instances).where(instances.c.id == row.id))
+        reason = "an object was not completely on the disk when the machine stopped; it had not been acknowledged and will be sent again"
+        add_event(connection, row.study_id, None, reason=reason, actor=_ACTOR, now=now)
+    return len(lost)
 
 
 def close_lost_associations(connection: Connection, run_id: str, now: float) -> int:

@@ -1,41 +1,55 @@
 """The Storage SCP: durable bytes, a committed row, then 0x0000; C-ECHO; only callers that are allowed."""
 
-import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import structlog
-from pynetdicom import AE, _config, evt
-from pynetdicom.dsutils import encode_file_meta
+from pynetdicom import build_context
 from pynetdicom.sop_class import Verification
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import refused_callers
 from trabecula_service.receive.callers import CallerList, refusal_hint
-from trabecula_service.receive.header import read_header
-from trabecula_service.receive.intake import Intake, Kind, StoredObject, close_association, open_association, record_object
+from trabecula_service.receive.commits import SharedCommits
+from trabecula_service.receive.dimse_commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, RESPONSE, Command, ProtocolError
+from trabecula_service.receive.intake import close_association, open_association
 from trabecula_service.receive.object_store import ObjectStore
+from trabecula_service.receive.storing import SUCCESS, Answer, Intaker, NoAnswer, StoreTransfer
+from trabecula_service.receive.upper_layer import (
+    CALLED_TITLE_NOT_RECOGNISED,
+    CALLING_TITLE_NOT_RECOGNISED,
+    LOCAL_LIMIT_EXCEEDED,
+    AssociationRequest,
+    End,
+    PeerConnection,
+    Rejection,
+    Transfer,
+)
 from trabecula_service.settings import ReceiveSettings
 
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-CANNOT_UNDERSTAND = 0xC000
+UNRECOGNISED_OPERATION = 0x0211
+"""PS3.7 annex C."""
 
-_REJECTED_PERMANENT, _BY_USER, _CALLING_TITLE_NOT_RECOGNISED = 0x01, 0x01, 0x03
+_REQUEST_SECONDS = 30.0
+"""An association must be asked for within this time after the connection (ARTIM timer, PS3.8 9.1.5)."""
+_MORE_CONNECTIONS = 32
+"""Connections beyond the associations that may be open, so that each can still be told why it is refused; more are closed."""
 _MOST_REFUSED_CALLERS = 100
-_GIB = 1024**3
+_BACKLOG = 128
+_LEAVE_SECONDS = 10.0
 
 log = structlog.get_logger("trabecula.receive")
 
 
 class Listener:
-    """Takes objects from scanners and PACS. ``start`` returns at once; associations run in threads of their own."""
+    """Takes objects from scanners and PACS. ``start`` returns at once; each association has a thread of its own."""
 
     def __init__(
         self,
@@ -47,17 +61,21 @@ class Listener:
         data: Path,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings, self._ledger, self._store, self._run_id, self._data, self._clock = settings, ledger, store, run_id, data, clock
+        self._settings, self._ledger, self._run_id, self._clock = settings, ledger, run_id, clock
         self._callers = CallerList(settings.allowed_callers)
-        self._open: dict[int, int] = {}
+        self._supported = [build_context(Verification)]
+        self._commits = SharedCommits(ledger)
+        self._intaker = Intaker(store, self._commits, data=data, reserve_free_gib=settings.reserve_free_gib, clock=clock)
         self._lock = Lock()
-        self._server: Any = None
-        self._ae = self._entity()
+        self._connections: dict[PeerConnection, Thread] = {}
+        self._associations = 0
+        self._socket: socket.socket | None = None
+        self._acceptor: Thread | None = None
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        return int(self._server.socket.getsockname()[1])
+        return int(self._socket.getsockname()[1]) if self._socket else 0
 
     def start(self) -> None:
         """Listen.
@@ -67,123 +85,145 @@ class Listener:
         SettingsError
             If the port is taken or the address is not this machine's.
         """
-        # Scanners send private and future storage classes; each is stored and answered for by name rather than refused on the wire.
-        _config.UNRESTRICTED_STORAGE_SERVICE = True
-        handlers = [
-            (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_ACCEPTED, self._on_accepted),
-            (evt.EVT_RELEASED, self._on_end, ["released"]),
-            (evt.EVT_ABORTED, self._on_end, ["aborted"]),
-            (evt.EVT_CONN_CLOSE, self._on_end, ["lost"]),
-            (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_C_ECHO, self._on_echo),
-        ]
-        address = (self._settings.bind, self._settings.port)
-        try:
-            self._server = self._ae.start_server(address, block=False, evt_handlers=handlers)
-        except OSError as error:
-            hint = f"{error.strerror}; stop the other program or set another port"
-            raise SettingsError(
-                "the listener cannot start", where=f"receive.bind, receive.port = {address[0]}:{address[1]}", hint=hint
-            ) from error
+        self._socket = listening_socket(self._settings)
+        self._commits.start()
+        self._acceptor = Thread(target=self._accept, args=(self._socket,), name="trabecula-listener", daemon=True)
+        self._acceptor.start()
         log.info("listening", ae_title=self._settings.ae_title, address=self._settings.bind, port=self.port)
 
     def stop(self) -> None:
         """Stop listening; open associations are aborted, what they had sent is kept."""
-        if self._server is not None:
-            self._ae.shutdown()
-            self._server = None
-
-    def _entity(self) -> AE:
-        ae = AE(ae_title=self._settings.ae_title)
-        ae.add_supported_context(Verification)
-        ae.require_called_aet = True
-        ae.maximum_associations = self._settings.max_associations
-        ae.maximum_pdu_size = self._settings.max_pdu_bytes
-        ae.network_timeout = self._settings.idle_seconds
-        ae.dimse_timeout = self._settings.idle_seconds
-        return ae
-
-    def _on_requested(self, event: Any) -> None:
-        title, address = str(event.assoc.requestor.primitive.calling_ae_title), str(event.assoc.requestor.address)
-        try:
-            allowed = self._callers.allows(title, address)
-        except ValueError:
-            # The library goes on with the association if this handler raises, so an address that cannot be read must not raise.
-            allowed = False
-        if allowed:
+        if self._socket is None:
             return
-        event.assoc.acse.send_reject(_REJECTED_PERMANENT, _BY_USER, _CALLING_TITLE_NOT_RECOGNISED)
-        event.assoc.kill()
+        listening, self._socket = self._socket, None
+        try:
+            # Wakes the thread that waits in accept(); closing alone does not.
+            listening.shutdown(socket.SHUT_RDWR)
+        finally:
+            listening.close()
+        with self._lock:
+            open_ones = list(self._connections.items())
+        for connection, _ in open_ones:
+            connection.break_off()
+        for _, thread in open_ones:
+            thread.join(_LEAVE_SECONDS)
+        self._commits.stop()
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                connected, address = listening.accept()
+            except OSError:
+                if self._socket is None:
+                    return
+                # No file descriptor left, or the connection was gone before it was taken.
+                time.sleep(0.05)
+                continue
+            with self._lock:
+                room = len(self._connections) < self._settings.max_associations + _MORE_CONNECTIONS
+            if not room:
+                connected.close()
+                continue
+            self._serve_in_thread(connected, str(address[0]))
+
+    def _serve_in_thread(self, connected: socket.socket, address: str) -> None:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = PeerConnection(connected, max_pdu_bytes=self._settings.max_pdu_bytes, idle_seconds=self._settings.idle_seconds)
+        thread = Thread(target=self._serve, args=(peer, connected, address), name="trabecula-association", daemon=True)
+        with self._lock:
+            self._connections[peer] = thread
+        thread.start()
+
+    def _serve(self, peer: PeerConnection, connected: socket.socket, address: str) -> None:
+        try:
+            request = peer.read_request(min(_REQUEST_SECONDS, self._settings.idle_seconds))
+            with self._lock:
+                self._associations += 1
+                too_many = self._associations > self._settings.max_associations
+            try:
+                rejection = LOCAL_LIMIT_EXCEEDED if too_many else self._why_rejected(request, address)
+                if rejection is not None:
+                    peer.reject(rejection)
+                    self._note_rejection(request, address, rejection)
+                else:
+                    self._associate(peer, request, address)
+            finally:
+                with self._lock:
+                    self._associations -= 1
+        except (ProtocolError, OSError, SQLAlchemyError) as error:
+            # Before an association there is nothing to lose: a port scan, a health check of a load balancer, a ledger that is busy.
+            log.info("connection_ended", address=address, error=type(error).__name__)
+        finally:
+            with self._lock:
+                self._connections.pop(peer, None)
+            connected.close()
+
+    def _why_rejected(self, request: AssociationRequest, address: str) -> Rejection | None:
+        try:
+            if not self._callers.allows(request.calling_ae_title, address):
+                return CALLING_TITLE_NOT_RECOGNISED
+        except ValueError:
+            return CALLING_TITLE_NOT_RECOGNISED
+        return None if request.called_ae_title == self._settings.ae_title else CALLED_TITLE_NOT_RECOGNISED
+
+    def _note_rejection(self, request: AssociationRequest, address: str, rejection: Rejection) -> None:
+        title = request.calling_ae_title
+        if rejection is not CALLING_TITLE_NOT_RECOGNISED:
+            reason = "too many associations" if rejection is LOCAL_LIMIT_EXCEEDED else "called by another AE title"
+            log.warning("association_refused", calling_ae_title=title, address=address, reason=reason)
+            return
         hint = refusal_hint(title, address)
         log.warning("caller_refused", calling_ae_title=title, address=address, hint=hint)
-        self._note_refusal(title, address, hint)
+        self._commits.run(lambda connection: note_refusal(connection, title, address, hint, self._clock()))
 
-    def _on_accepted(self, event: Any) -> None:
-        title, address = str(event.assoc.requestor.ae_title), str(event.assoc.requestor.address)
-        with self._ledger.write() as connection:
-            association_id = open_association(connection, self._run_id, title, address, self._clock())
-        with self._lock:
-            self._open[id(event.assoc)] = association_id
-
-    def _on_end(self, event: Any, end: str) -> None:
-        # An abort comes with a broken connection, told by two threads in any order: the abort has the last word.
-        with self._lock:
-            association_id = self._open.get(id(event.assoc)) if end == "lost" else self._open.pop(id(event.assoc), None)
-        if association_id is None:
-            return
-        with self._ledger.write() as connection:
-            close_association(connection, association_id, end, self._clock())
-        log.info("association_ended", association_id=association_id, end=end)
-
-    def _on_echo(self, event: Any) -> int:
-        del event
-        return SUCCESS
-
-    def _on_store(self, event: Any) -> int:
-        if event.request.DataSet is None:
-            return CANNOT_UNDERSTAND
+    def _associate(self, peer: PeerConnection, request: AssociationRequest, address: str) -> None:
+        title = request.calling_ae_title
+        association_id = self._commits.run(lambda c: open_association(c, self._run_id, title, address, self._clock()))
+        end = End.LOST
         try:
-            if shutil.disk_usage(self._data).free < self._settings.reserve_free_gib * _GIB:
-                log.error("disk_reserve_reached", reserve_free_gib=self._settings.reserve_free_gib)
-                return OUT_OF_RESOURCES
-            intake = self._keep(event)
-        except (OSError, SQLAlchemyError) as error:
-            # Nothing was acknowledged: the sender keeps its copy and comes again.
-            log.error("object_not_stored", error=type(error).__name__)
-            return OUT_OF_RESOURCES
-        if intake.kind in (Kind.CONFLICT, Kind.UNREADABLE) and not intake.repeated:
-            log.warning("object_set_aside", kind=intake.kind, reason=intake.reason, study_id=intake.study_id)
-        return SUCCESS
+            peer.accept(request, self._supported)
+            end = peer.serve(lambda command, syntax: self._begin(command, syntax, association_id))
+        finally:
+            self._commits.run(lambda connection: close_association(connection, association_id, end, self._clock()))
+            log.info("association_ended", association_id=association_id, end=end, reason=peer.fault)
 
-    def _keep(self, event: Any) -> Intake:
-        encoded = event.encoded_dataset(include_meta=False)
-        syntax = str(event.context.transfer_syntax)
-        file = self._store.put(encode_file_meta(event.file_meta), encoded, syntax)
-        header = read_header(encoded, syntax)
-        with self._lock:
-            association_id = self._open.get(id(event.assoc))
-        stored = StoredObject(
-            sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
-            sop_class_uid=str(event.request.AffectedSOPClassUID),
-            transfer_syntax_uid=syntax,
-            sha256=file.sha256,
-            size_bytes=file.size_bytes,
-            association_id=association_id,
-        )
-        with self._ledger.write() as connection:
-            return record_object(connection, stored, header, self._clock())
+    def _begin(self, command: Command, transfer_syntax_uid: str, association_id: int) -> Transfer:
+        if command.field == C_STORE_RQ:
+            return StoreTransfer(self._intaker, command, transfer_syntax_uid, association_id)
+        if command.field == C_ECHO_RQ:
+            return Answer(command, SUCCESS)
+        if command.field == C_CANCEL_RQ or command.field & RESPONSE:
+            return NoAnswer(command, SUCCESS)
+        return Answer(command, UNRECOGNISED_OPERATION)
 
-    def _note_refusal(self, title: str, address: str, reason: str) -> None:
-        here = (refused_callers.c.calling_ae_title == title) & (refused_callers.c.address == address)
-        now = self._clock()
-        with self._ledger.write() as connection:
-            changed = connection.execute(
-                update(refused_callers).where(here).values(times=refused_callers.c.times + 1, last_at=now, reason=reason)
-            )
-            count = connection.execute(select(func.count()).select_from(refused_callers)).scalar_one()
-            # A port scan with random titles must not fill the ledger.
-            if changed.rowcount == 0 and count < _MOST_REFUSED_CALLERS:
-                connection.execute(
-                    insert(refused_callers).values(calling_ae_title=title, address=address, times=1, last_at=now, reason=reason)
-                )
+
+def listening_socket(settings: ReceiveSettings) -> socket.socket:
+    """The socket that is listened on.
+
+    Raises
+    ------
+    SettingsError
+        If the port is taken or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.bind, settings.port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        hint = f"{error.strerror}; stop the other program or set another port"
+        where = f"receive.bind, receive.port = {settings.bind}:{settings.port}"
+        raise SettingsError("the listener cannot start", where=where, hint=hint) from error
+    return listening
+
+
+def note_refusal(connection: Connection, title: str, address: str, reason: str, now: float) -> None:
+    """Enter a caller that was refused, for the page."""
+    here: Any = (refused_callers.c.calling_ae_title == title) & (refused_callers.c.address == address)
+    changed = connection.execute(update(refused_callers).where(here).values(times=refused_callers.c.times + 1, last_at=now, reason=reason))
+    count = connection.execute(select(func.count()).select_from(refused_callers)).scalar_one()
+    # A port scan with random titles must not fill the ledger.
+    if changed.rowcount == 0 and count < _MOST_REFUSED_CALLERS:
+        connection.execute(insert(refused_callers).values(calling_ae_title=title, address=address, times=1, last_at=now, reason=reason))
