@@ -56,6 +56,9 @@ class Code(StrEnum):
     ACQUISITION_OVERRIDDEN = "ACQUISITION_OVERRIDDEN"
     HU_CLIPPED = "HU_CLIPPED"
     LEVEL_NOT_GRADED = "LEVEL_NOT_GRADED"
+    READER_EXCLUDED = "READER_EXCLUDED"
+    READER_CORRECTED = "READER_CORRECTED"
+    READER_REJECTED = "READER_REJECTED"
     VOI_STYLE = "VOI_STYLE"
 
 
@@ -114,6 +117,9 @@ CODE_TABLE: dict[Code, CodeEntry] = {
     Code.ACQUISITION_OVERRIDDEN: CodeEntry(_I, "Acquisition facts were given by the user and replace the header's.", "Check the acquisition file."),
     Code.HU_CLIPPED: CodeEntry(_I, "HU are clipped at the top, so dense bone and metal cannot be told apart.", "None needed for trabecular bone."),
     Code.LEVEL_NOT_GRADED: CodeEntry(_I, "This level is not graded (cervical, cut, or patient under 18).", "None needed."),
+    Code.READER_EXCLUDED: CodeEntry(_I, "The reader left this level out.", "None needed; the reason stands beside it."),
+    Code.READER_CORRECTED: CodeEntry(_I, "The reader corrected this reading.", "None needed; the earlier version is kept."),
+    Code.READER_REJECTED: CodeEntry(_C, "The reader rejected this reading.", "Use none of its numbers; read the images."),
     Code.VOI_STYLE: CodeEntry(_W, "The HU were taken in the volume of interest of another program, so no category is given.", "Compare them only with values of that program."),
 }
 # fmt: on

@@ -95,10 +95,16 @@ class LevelMeasurement:
 
     def usable_for_density(self) -> bool:
         """Whether the level may enter the mean density: measured, and nothing wrong with its bone."""
-        return self.voi is not None and not _SPOILS_DENSITY.intersection(self.excluded)
+        return self.voi is not None and not SPOILS_DENSITY.intersection(self.excluded)
 
 
-_SPOILS_DENSITY = frozenset({Code.FRACTURED, Code.METAL, Code.CEMENT, Code.SCLEROTIC, Code.OUTLIER, Code.CUT_BY_FIELD, Code.VOI_TOO_SMALL})
+SPOILS_DENSITY = frozenset(
+    {
+        *(Code.FRACTURED, Code.METAL, Code.CEMENT, Code.SCLEROTIC, Code.OUTLIER, Code.CUT_BY_FIELD, Code.VOI_TOO_SMALL),
+        Code.READER_EXCLUDED,
+    }
+)
+"""With any of these a level does not enter the mean density."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -4,7 +4,7 @@ Every document (SR, SEG, PDF, capture, page) is a pure function of a ``Result`` 
 measured is ``None``, never a made-up number; the reason stands in ``excluded`` or ``flags``.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -206,6 +206,25 @@ class Flag(Part):
     text: str
 
 
+class Signature(Part):
+    """Who verified this version, and what was changed. Absent: nobody has looked at it yet."""
+
+    verdict: Literal["accepted", "amended", "rejected"]
+    reader: str
+    organization: str
+    at: datetime
+    reason: str = ""
+    base_version: int
+    """The version that the reader looked at."""
+
+    changes: list[str] = []
+    """What was changed, in sentences."""
+
+    predecessor_sop_instance_uid: str | None = None
+    predecessor_series_instance_uid: str | None = None
+    """The structured report that this version's takes the place of."""
+
+
 def flag(code: Code, detail: str = "", level: str | None = None) -> Flag:
     """A flag with the text of the code table, and what this case adds to it."""
     entry = CODE_TABLE[code]
@@ -226,6 +245,7 @@ class Result(Part):
     fractures: Fractures = Fractures()
     flags: list[Flag] = []
     timing_s: dict[str, float] = {}
+    signature: Signature | None = None
 
     def to_json(self) -> str:
         """The text of ``result.json``."""

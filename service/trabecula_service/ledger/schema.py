@@ -38,6 +38,9 @@ studies = Table(
     Column("latest_version", Integer, nullable=False),
     Column("priority", Integer, nullable=False, server_default="0", comment="as in queue.port.Priority"),
     Column("state", _short(16), nullable=False, server_default="receiving", comment="of the latest version; kept by a trigger"),
+    Column("attention", Integer, nullable=False, server_default="0", comment="as in ledger.reviews.Attention"),
+    Column("verdict", _short(16), nullable=False, server_default="", comment="of the reader on the latest version; empty: none"),
+    Index("ix_studies_verdict_attention_first_received_at_id", "verdict", "attention", "first_received_at", "id"),
     Index("ix_studies_first_received_at_id", "first_received_at", "id"),
     Index("ix_studies_state_first_received_at_id", "state", "first_received_at", "id"),
 )
@@ -192,6 +195,21 @@ calibration_checks = Table(
     Column("reading_mg_cm3", Float, nullable=False, comment="what the entry's line read of 120 mg/cm3"),
     Column("entered_at", Float, nullable=False),
     Column("entered_by", Text, nullable=False),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", ForeignKey("versions.id"), nullable=False, unique=True, comment="the version that came of it"),
+    Column("base_version_id", ForeignKey("versions.id"), nullable=False, comment="the version that the reader looked at"),
+    Column("verdict", _short(16), nullable=False, comment="accepted, amended or rejected"),
+    Column("reader", Text, nullable=False, comment="name as it stands in the documents"),
+    Column("organization", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("edits_json", Text, nullable=False, comment="review.edits.Edits"),
+    Column("signed_at", Float, nullable=False),
+    Column("entered_by", Text, nullable=False, comment="page, api or the account that was logged in"),
 )
 
 processes = Table(

@@ -18,6 +18,7 @@ from trabecula_service.dicom.image import CtImage, NotEvaluableError
 from trabecula_service.dicom.read import open_input
 from trabecula_service.pipeline.acquisition_file import AcquisitionFacts, override, read_acquisition_file
 from trabecula_service.pipeline.conclude import conclude
+from trabecula_service.pipeline.documents import write_documents
 from trabecula_service.pipeline.files import write_durably
 from trabecula_service.pipeline.measurement import measure_image
 from trabecula_service.pipeline.networks import resident_backend
@@ -26,6 +27,7 @@ from trabecula_service.pipeline.request import EXIT_DONE, EXIT_NOT_EVALUABLE, EX
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.registry import render_all
 from trabecula_service.result import Result, Software, Source, flag
+from trabecula_service.review.sign import sign_version
 
 WANTED_LEVELS = frozenset({"L1", "L2", "L3"})
 """When a series holds several acquisitions, the one that shows these best is reported."""
@@ -44,9 +46,11 @@ def analyze_input(request: AnalyzeRequest, progress: Progress | None = None) -> 
     """Analyse one input and write the files of the contract (design.md section 4) into ``request.out``.
 
     What the input is decides the exit code: 0 measured, 2 unreadable, 3 readable but nothing to measure. Only faults of the program or
-    of the disk raise, and a backend that cannot be loaded (ModelError).
+    of the disk raise, and a backend that cannot be loaded (ModelError). A request with a review measures nothing and signs.
     """
     report = _scaled(progress)
+    if request.review is not None:
+        return sign_version(request, request.review, report)
     facts = AcquisitionFacts()
     registry = Registry.of((), rules=request.calibration_policy.rules)
     try:
@@ -164,26 +168,8 @@ def _acquired_on(image: CtImage) -> date | None:
 def _write(
     request: AnalyzeRequest, result: Result, image: CtImage, bodies: LabelVolume, posterior: LabelVolume, report: Progress
 ) -> AnalyzeOutcome:
-    started = time.perf_counter()
-    report("render", 0.0)
-    grid = image.volume.grid
-    documents = render_all(
-        DocumentInput(
-            result=result,
-            image=image,
-            bodies=bodies.resample(grid),
-            posterior=posterior.resample(grid),
-            created=request.created,
-            version=request.version,
-            language=request.language,
-        )
-    )
-    files = [write_durably(request.out / name, content) for name, content in documents.items()]
-    timing = {stage: round(seconds, 3) for stage, seconds in {**result.timing_s, "render": time.perf_counter() - started}.items()}
-    result = result.model_copy(update={"timing_s": timing})
-    files.append(write_durably(request.out / "result.json", result.to_json().encode()))
-    report("render", 1.0)
-    return AnalyzeOutcome(exit_code=EXIT_DONE, message=_summary(result), result=result, files=tuple(files))
+    result, files = write_documents(request, result, image, bodies, posterior, report)
+    return AnalyzeOutcome(exit_code=EXIT_DONE, message=_summary(result), result=result, files=files)
 
 
 def _summary(result: Result) -> str:

@@ -1,6 +1,7 @@
 """Everything measured becomes one ``Result``: what is complete, what is partial, and what the reader should see first."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from trabecula_models.segmentation import NameDecision, SpineSegmentation
 from trabecula_morphometry.codes import Code
@@ -47,21 +48,22 @@ def conclude(
     return Result.model_validate(
         {
             "schema": "trabecula.result/1",
-            "status": _status(levels, measured.density),
+            "status": status_of(levels, measured.density),
             "software": software,
             "source": image.source,
             "acquisition": measured.acquisition,
             "numbering": _numbering(segmentation.numbering),
             "levels": levels,
             "density": measured.density,
-            "fractures": _fractures(measured.column.fractures),
+            "fractures": fractures_of(measured.column.fractures),
             "flags": all_flags,
             "timing_s": timing_s,
         }
     )
 
 
-def _status(levels: list[Level], density: Density) -> str:
+def status_of(levels: list[Level], density: Density) -> Literal["complete", "partial"]:
+    """Complete where each of L1-L3 has HU, heights and a grade and the study has a density."""
     by_name = {level.name: level for level in levels}
     whole = all(
         name in by_name and by_name[name].hu is not None and by_name[name].heights_mm is not None and by_name[name].genant.grade is not None
@@ -138,7 +140,8 @@ def _numbering_flags(decision: NameDecision) -> list[Flag]:
     return flags
 
 
-def _fractures(summary: FractureSummary) -> Fractures:
+def fractures_of(summary: FractureSummary) -> Fractures:
+    """The summary of the grades as the result holds it."""
     return Fractures(
         max_grade=summary.max_grade,
         levels=list(summary.levels),

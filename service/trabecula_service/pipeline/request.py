@@ -10,6 +10,7 @@ from trabecula_morphometry.voi import VoiStyle
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.render.languages import DEFAULT_LANGUAGE
 from trabecula_service.result import Result
+from trabecula_service.review.order import ReviewOrder
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of the whole that is done, 0 to 1."""

@@ -15,6 +15,7 @@ from trabecula_service.calibrate.registry_file import merge_registry
 from trabecula_service.ledger.calibrations import load_registry
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.outbox import post
+from trabecula_service.ledger.reviews import note_result, review_of_version
 from trabecula_service.ledger.schema import deliveries, documents, instances, versions
 from trabecula_service.ledger.states import State, add_event, move
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
@@ -25,6 +26,7 @@ from trabecula_service.queue.result_files import KeptFile, Places, keep_files, l
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.render.wording import headline
 from trabecula_service.result import Result
+from trabecula_service.review.order import ReviewOrder
 from trabecula_service.settings import WorkSettings
 
 _ACTOR = "worker"
@@ -151,6 +153,30 @@ class Worker:
             backend=self._backend,
             voi_style=self._voi_style,
             language=self._settings.language,
+            reading_images=True,
+            review=self._review(lease.version_id),
+        )
+
+    def _review(self, version_id: int) -> ReviewOrder | None:
+        """The order to sign, where the version came of a reader's verdict."""
+        with self._ledger.read() as connection:
+            found = review_of_version(connection, version_id)
+        if found is None:
+            return None
+        review = found.review
+        paths = {name: self._places.data / path for name, path in found.documents.items()}
+        return ReviewOrder(
+            verdict=review.verdict,
+            reader=review.reader,
+            organization=review.organization,
+            reason=review.reason,
+            at=datetime.fromtimestamp(review.signed_at, UTC),
+            edits=review.edits,
+            base_version=review.base_version_number,
+            base_result_json=found.result_json,
+            bodies=paths.get("segmentation.nii.gz"),
+            posterior=paths.get("segmentation_posterior.nii.gz"),
+            predecessor=paths.get("report.sr.dcm"),
         )
 
     def _calibration(self, folder: Path) -> Path | None:
@@ -189,6 +215,7 @@ class Worker:
         result = Result.from_json(end.result_json) if end.result_json else None
         values = {"result_json": end.result_json, "headline": headline(result) if result else ""}
         connection.execute(update(versions).where(versions.c.id == version_id).values(**values))
+        note_result(connection, version_id, result)
         # Documents of an earlier answer exist only where a person asked for another try of a skipped study.
         connection.execute(delete(deliveries).where(deliveries.c.version_id == version_id))
         connection.execute(delete(documents).where(documents.c.version_id == version_id))

@@ -191,7 +191,8 @@ def _contribution(document_input: DocumentInput, created: datetime) -> Dataset:
     item.ManufacturerModelName = MODEL_NAME
     item.SoftwareVersions = software_versions(document_input)
     item.ContributionDateTime = f"{created:%Y%m%d%H%M%S%z}"
-    item.ContributionDescription = "Automatic reading of vertebral density and height, unverified"
+    standing = "verified by a reader" if document_input.result.signature else "unverified"
+    item.ContributionDescription = f"Automatic reading of vertebral density and height, {standing}"
     return item
 
 

@@ -21,9 +21,10 @@ def report_pdf_dcm(document_input: DocumentInput) -> bytes:
     dataset.BurnedInAnnotation = "YES"
     dataset.RecognizableVisualFeatures = "NO"
     dataset.AcquisitionDateTime = f"{document_input.created:%Y%m%d%H%M%S%z}"
-    dataset.DocumentTitle = "Opportunistic bone reading, AI-generated, unverified"
+    signed = document_input.result.signature is not None
+    dataset.DocumentTitle = f"Opportunistic bone reading, AI-generated, {'verified by a reader' if signed else 'unverified'}"
     dataset.ConceptNameCodeSequence = Sequence([_code(codes.DCM.ImagingMeasurementReport)])
-    dataset.VerificationFlag = "UNVERIFIED"
+    dataset.VerificationFlag = "VERIFIED" if signed else "UNVERIFIED"
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(pdf)
     dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)

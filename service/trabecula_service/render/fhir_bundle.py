@@ -33,6 +33,7 @@ _SYSTEMS = {
     concepts.PRIVATE_SCHEME: f"urn:oid:{concepts.PRIVATE_SCHEME_OID}",
 }
 _DICOM_UID = "urn:dicom:uid"
+_STATUS_OF_VERDICT = {"accepted": "final", "amended": "amended", "rejected": "cancelled"}
 _DENSITY_READING = concepts.own_code("DENSITY_READING", "Trabecular density and attenuation of a vertebra")
 _HEIGHT_READING = concepts.own_code("HEIGHT_READING", "Heights of a vertebral body")
 
@@ -65,6 +66,11 @@ def _resources(document_input: DocumentInput) -> list[Json]:
 
 def _id(document_input: DocumentInput, kind: str) -> str:
     return str(UUID(int=int(derived_uid(document_input, f"fhir/{kind}").removeprefix("2.25."))))
+
+
+def _status(document_input: DocumentInput) -> str:
+    signed = document_input.result.signature
+    return _STATUS_OF_VERDICT[signed.verdict] if signed else "preliminary"
 
 
 def _instant(document_input: DocumentInput) -> str:
@@ -138,7 +144,7 @@ def _observation(document_input: DocumentInput, kind: str, code: CodedConcept, s
     observation: Json = {
         "resourceType": "Observation",
         "id": _id(document_input, kind),
-        "status": "preliminary",
+        "status": _status(document_input),
         "category": [_category("http://terminology.hl7.org/CodeSystem/observation-category", "imaging")],
         "code": _concept(code),
         **_subject(header),
@@ -175,12 +181,13 @@ def _quantity(quantity: Quantity) -> Json:
 
 def _diagnostic_report(document_input: DocumentInput, observations: Sequence[Json]) -> Json:
     header, result, language = require_headers(document_input), document_input.result, document_input.language
-    said = [phrase(language, "unverified") + ".", wording.headline(result, language) + ".", *wording.statements(result, language)]
+    said = [wording.standing(result, language) + ".", wording.headline(result, language) + ".", *wording.statements(result, language)]
     report: Json = {
         "resourceType": "DiagnosticReport",
         "id": _id(document_input, "report"),
+        **({"resultsInterpreter": [{"display": result.signature.reader}]} if result.signature else {}),
         "identifier": [{"system": _DICOM_UID, "value": f"urn:oid:{derived_uid(document_input, 'report/instance')}"}],
-        "status": "preliminary",
+        "status": _status(document_input),
         "category": [_category("http://terminology.hl7.org/CodeSystem/v2-0074", "CT")],
         "code": _concept(concepts.CT_OF_SPINE_REPORTED),
         **_subject(header),
@@ -207,13 +214,20 @@ def _diagnostic_report(document_input: DocumentInput, observations: Sequence[Jso
 
 
 def _provenance(document_input: DocumentInput, targets: Sequence[Json]) -> Json:
-    maker = {"system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type", "code": "assembler"}
+    roles = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+    agents: list[Json] = [
+        {"type": {"coding": [{"system": roles, "code": "assembler"}]}, "who": {"reference": f"Device/{_id(document_input, 'device')}"}}
+    ]
+    signed = document_input.result.signature
+    if signed is not None:
+        who = {"display": signed.reader}
+        agents.append({"type": {"coding": [{"system": roles, "code": "verifier"}]}, "who": who})
     return {
         "resourceType": "Provenance",
         "id": _id(document_input, "provenance"),
         "target": [{"reference": f"{target['resourceType']}/{target['id']}"} for target in targets],
         "recorded": _instant(document_input),
-        "agent": [{"type": {"coding": [maker]}, "who": {"reference": f"Device/{_id(document_input, 'device')}"}}],
+        "agent": agents,
         "entity": [{"role": "source", "what": _imaging_study(document_input)}],
     }
 

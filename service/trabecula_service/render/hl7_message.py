@@ -21,6 +21,8 @@ from trabecula_service.render.uids import derived_uid
 
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
 _PRELIMINARY = "P"
+_STATUS_OF_VERDICT = {"accepted": "F", "amended": "C", "rejected": "X"}
+"""Final, corrected, no result: tables 0085 and 0123."""
 _TEXT = concepts.own_code("STATEMENT", "Statement of the report")
 _PDF = concepts.own_code("REPORT_PDF", "Report as PDF")
 
@@ -64,7 +66,8 @@ def _message(document_input: DocumentInput, *, with_pdf: bool) -> bytes:
         "ORC|RE||" + escaped(str(header.get("AccessionNumber") or "")),
         _request(document_input, header, stamp),
     ]
-    segments += [f"OBX|{number}|{rest}" for number, rest in enumerate(_observations(document_input, stamp, with_pdf), start=1)]
+    status = _status(document_input)
+    segments += [f"OBX|{number}|{_with_status(rest, status)}" for number, rest in enumerate(_observations(document_input, stamp, with_pdf), start=1)]
     return ("\r".join(segments) + "\r").encode("utf-8")
 
 
@@ -91,7 +94,7 @@ def _request(document_input: DocumentInput, header: Dataset, stamp: str) -> str:
     acquired = escaped(f"{header.get('StudyDate') or ''}{str(header.get('StudyTime') or '').split('.')[0]}")
     fields = [""] * 26
     fields[1], fields[3], fields[4], fields[7] = "1", accession, _coded(concepts.CT_OF_SPINE_REPORTED), acquired
-    fields[18], fields[22], fields[24], fields[25] = accession, stamp, "CT", _PRELIMINARY
+    fields[18], fields[22], fields[24], fields[25] = accession, stamp, "CT", _status(document_input)
     fields[20] = escaped(document_input.result.source.study_instance_uid or "")
     return "OBR" + "|".join(fields)
 
@@ -109,9 +112,21 @@ def _observations(document_input: DocumentInput, stamp: str, with_pdf: bool) -> 
 
 def _sentences(document_input: DocumentInput) -> Sequence[str]:
     language, result = document_input.language, document_input.result
-    said = [f"{phrase(language, 'unverified')}. {wording.headline(result, language)}", *wording.statements(result, language)]
+    said = [f"{wording.standing(result, language)}. {wording.headline(result, language)}", *wording.statements(result, language)]
     said += [f"{item.level + ': ' if item.level else ''}{item.code}: {flag_text(language, item)}" for item in result.flags]
     return [*said, *wording.advice(result, language), phrase(language, "limits")]
+
+
+def _status(document_input: DocumentInput) -> str:
+    signed = document_input.result.signature
+    return _STATUS_OF_VERDICT[signed.verdict] if signed else _PRELIMINARY
+
+
+def _with_status(observation: str, status: str) -> str:
+    """An observation whose field 11 says how it stands; its fields begin with OBX-2."""
+    fields = observation.split("|")
+    fields[9] = status
+    return "|".join(fields)
 
 
 def _observation(item: Item, stamp: str) -> str:

@@ -57,9 +57,9 @@ def report_data(document_input: DocumentInput) -> dict[str, object]:
     result, language = document_input.result, document_input.language
     return {
         "language": language,
-        "labels": dict(table(language, "label")),
+        "labels": {**table(language, "label"), **({"title": phrase(language, "verified_title")} if result.signature else {})},
         "mark": phrase(language, "mark"),
-        "unverified": phrase(language, "unverified"),
+        "unverified": _printable(wording.standing(result, language)),
         "created": f"{document_input.created:%Y-%m-%d %H:%M %Z}",
         "date": [document_input.created.year, document_input.created.month, document_input.created.day],
         "version": document_input.version,

@@ -39,7 +39,8 @@ def points_pr_dcm(document_input: DocumentInput) -> bytes:
     used = [references[index] for index in sorted(placed)]
     dataset = new_object(document_input, POINTS_KIND)
     dataset.ContentLabel = "SIX_POINTS"
-    dataset.ContentDescription = "Six height points per vertebral body, automatic, unverified"
+    standing = "verified" if document_input.result.signature else "unverified"
+    dataset.ContentDescription = f"Six height points per vertebral body, automatic, {standing}"
     dataset.PresentationCreationDate, dataset.PresentationCreationTime = dataset.ContentDate, dataset.ContentTime
     # These belong to images and documents, not to presentation states.
     del dataset.ContentDate, dataset.ContentTime

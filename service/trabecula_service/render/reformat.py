@@ -64,22 +64,35 @@ class ReformattedPlane:
         return [contour[:, ::-1] + (first_column - 1, first_row - 1) for contour in measure.find_contours(smooth, 0.5) if len(contour) > 8]
 
 
-def reformat(volume: Volume, bodies: LabelVolume, centers_lps_mm: Sequence[Sequence[float]], view: View, rows: int) -> ReformattedPlane:
+def _top_and_bottom_mm(volume: Volume, centers_lps_mm: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """LPS z where a picture of these bodies begins and ends."""
+    low, high = volume.grid.bounds_lps_mm()
+    if len(centers_lps_mm) == 0:
+        return float(high[2]), float(low[2])
+    z = [float(center[2]) for center in centers_lps_mm]
+    return float(min(max(z) + _MARGIN_ABOVE_MM, high[2])), float(max(min(z) - _MARGIN_ABOVE_MM, low[2]))
+
+
+def column_rows(volume: Volume, centers_lps_mm: Sequence[Sequence[float]], pixel_mm: float) -> int:
+    """Rows of a picture of the column whose pixels are to have this edge."""
+    top, bottom = _top_and_bottom_mm(volume, centers_lps_mm)
+    return int(np.ceil((top - bottom) / pixel_mm)) + 1
+
+
+def reformat(
+    volume: Volume, bodies: LabelVolume, centers_lps_mm: Sequence[Sequence[float]], view: View, rows: int, *, offset_mm: float = 0.0
+) -> ReformattedPlane:
     """Cut a plane along the column through the volume.
 
     Parameters
     ----------
     centers_lps_mm : centres of the bodies; without any the plane goes through the middle of the volume.
     rows : height of the picture; its pixel size follows from the length of the column.
+    offset_mm : distance of the plane from the centres, to the left (sagittal) or to the back (coronal).
     """
     low, high = volume.grid.bounds_lps_mm()
-    if len(centers_lps_mm) == 0:
-        centers = ((low + high) / 2)[None]
-        top, bottom = high[2], low[2]
-    else:
-        centers = np.asarray(centers_lps_mm, dtype=np.float64)
-        top = min(centers[:, 2].max() + _MARGIN_ABOVE_MM, high[2])
-        bottom = max(centers[:, 2].min() - _MARGIN_ABOVE_MM, low[2])
+    top, bottom = _top_and_bottom_mm(volume, centers_lps_mm)
+    centers = np.asarray(centers_lps_mm, dtype=np.float64) if len(centers_lps_mm) else ((low + high) / 2)[None]
     centers = centers[np.argsort(centers[:, 2])]
     pixel_mm = max((top - bottom) / (rows - 1), 0.2)
     z = top - pixel_mm * np.arange(rows)
@@ -89,7 +102,7 @@ def reformat(volume: Volume, bodies: LabelVolume, centers_lps_mm: Sequence[Seque
     across = np.arange(first, centers[:, axis].max() + after, pixel_mm)
     points = np.empty((rows, across.size, 3))
     points[..., axis] = across
-    points[..., 1 - axis] = np.interp(z, centers[:, 2], centers[:, 1 - axis])[:, None]
+    points[..., 1 - axis] = np.interp(z, centers[:, 2], centers[:, 1 - axis])[:, None] + offset_mm
     points[..., 2] = z[:, None]
     voxels = np.moveaxis(volume.grid.to_voxel(points), -1, 0)[::-1]
     hu = _sample(volume.hu_zyx, voxels)

@@ -44,6 +44,7 @@ from trabecula_service.render.dicom_codes import ascii_text
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.image_library import image_library, sop_reference
 from trabecula_service.render.segmentation_object import segment_numbers
+from trabecula_service.render.signature import sign
 from trabecula_service.render.source_slices import bone_slices, source_references
 from trabecula_service.render.uids import DEVICE_UID, derived_uid, tracking_uid
 from trabecula_service.result import Heights, Level
@@ -56,7 +57,7 @@ Group: TypeAlias = VolumetricROIMeasurementsAndQualitativeEvaluations | Measurem
 
 
 def report_sr_dcm(document_input: DocumentInput) -> bytes:
-    """``report.sr.dcm``: complete, preliminary, unverified."""
+    """``report.sr.dcm``: complete; preliminary and unverified until a reader signs."""
     references = source_references(document_input)
     references = [references[index] for index in bone_slices(document_input)]
     numbers = segment_numbers(document_input.bodies) if document_input.result.status != "not_evaluable" else {}
@@ -73,6 +74,8 @@ def report_sr_dcm(document_input: DocumentInput) -> bytes:
     )[0]
     report = new_object(document_input, REPORT_KIND)
     report.CompletionFlag, report.PreliminaryFlag, report.VerificationFlag = "COMPLETE", "PRELIMINARY", "UNVERIFIED"
+    if document_input.result.signature is not None:
+        sign(report, document_input.result.signature)
     # highdicom's own document class copies and searches the whole tree several times, which took half of the time of all documents.
     report.update(content)
     # Rows of TID 1500: the image library stands before the measurements, which are last.
@@ -278,7 +281,8 @@ def _study_group(document_input: DocumentInput, algorithm: AlgorithmIdentificati
 
 def _comments(document_input: DocumentInput) -> Sequence[str]:
     result = document_input.result
-    said = [f"{wording.UNVERIFIED}. {wording.headline(result)}"]
+    said = [f"{wording.standing(result)}. {wording.headline(result)}"]
+    said += [f"Reader: {text}" for text in (*result.signature.changes, result.signature.reason) if text] if result.signature else []
     if result.status != "not_evaluable":
         said += [wording.density_statement(result), wording.fracture_statement(result), wording.numbering_statement(result)]
     if result.density.calibration_id:

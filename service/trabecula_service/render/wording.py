@@ -29,6 +29,14 @@ BASIS_WORDS = table(DEFAULT_LANGUAGE, "basis")
 PHASE_WORDS = table(DEFAULT_LANGUAGE, "phase")
 
 
+def standing(result: Result, language: str = DEFAULT_LANGUAGE) -> str:
+    """Whether somebody has looked at this version, and who."""
+    signed = result.signature
+    if signed is None:
+        return phrase(language, "unverified")
+    return phrase(language, f"verified_{signed.verdict}", reader=signed.reader, at=f"{signed.at:%Y-%m-%d %H:%M} UTC")
+
+
 def graded_levels(result: Result) -> list[Level]:
     """Levels that carry a grade, cranial to caudal."""
     return [level for level in result.levels if level.genant.grade is not None]

@@ -99,7 +99,8 @@ _SQLITE = (
     f"CREATE TRIGGER studies_tally_delete AFTER DELETE ON studies BEGIN {_count('study', 'OLD.state', '-1')}; END",
     f"CREATE TRIGGER studies_tally_update AFTER UPDATE OF state ON studies WHEN OLD.state <> NEW.state BEGIN "
     f"{_count('study', 'OLD.state', '-1')}; {_count('study', 'NEW.state', '1')}; END",
-    f"CREATE TRIGGER instances_tally_insert AFTER INSERT ON instances BEGIN {_count('object', 'NEW.kind', '1')}; END",
+    f"CREATE TRIGGER instances_tally_insert AFTER INSERT ON instances BEGIN {_count('object', 'NEW.kind', '1')}; "
+    f"{_count('object', _REPEATS, 'NEW.repeats')}; END",
     f"CREATE TRIGGER instances_tally_delete AFTER DELETE ON instances BEGIN {_count('object', 'OLD.kind', '-1')}; "
     f"{_count('object', _REPEATS, '-OLD.repeats')}; END",
     f"CREATE TRIGGER instances_tally_repeat AFTER UPDATE OF repeats ON instances BEGIN "
