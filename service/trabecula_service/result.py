@@ -126,7 +126,7 @@ class Genant(Part):
 
 
 class TrabecularHu(Part):
-    """Attenuation of the trabecular volume of interest, HU."""
+    """Attenuation of the trabecular volume of interest, HU; ``style`` says whose rule placed it."""
 
     style: VoiStyleName = "trabecula"
     mean: float

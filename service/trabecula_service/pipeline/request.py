@@ -35,8 +35,10 @@ class AnalyzeRequest:
     calibration_file : TOML with calibration entries and QA checks.
     calibration_policy : what is allowed without an entry, contrast corrections, drift limits, a phantom under the patient.
     backend : what finds the vertebrae.
-    language : of the sentences in the documents.
     voi_style : where the HU of a level are taken.
+    language : of the sentences in the documents.
+    reading_images : whether the images of the reading room are written too.
+    review : a reader's verdict on an earlier version: nothing is measured, its result is amended, signed and rendered anew.
     """
 
     input: Path
@@ -49,10 +51,12 @@ class AnalyzeRequest:
     calibration_file: Path | None = None
     calibration_policy: CalibrationPolicy = field(default_factory=CalibrationPolicy)
     backend: BackendChoice = field(default_factory=BackendChoice)
-    language: str = DEFAULT_LANGUAGE
-
-
     voi_style: VoiStyle = VoiStyle.TRABECULA
+    language: str = DEFAULT_LANGUAGE
+    reading_images: bool = False
+    review: ReviewOrder | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzeOutcome:
     """What came of a request.

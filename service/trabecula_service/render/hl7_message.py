@@ -67,7 +67,9 @@ def _message(document_input: DocumentInput, *, with_pdf: bool) -> bytes:
         _request(document_input, header, stamp),
     ]
     status = _status(document_input)
-    segments += [f"OBX|{number}|{_with_status(rest, status)}" for number, rest in enumerate(_observations(document_input, stamp, with_pdf), start=1)]
+    segments += [
+        f"OBX|{number}|{_with_status(rest, status)}" for number, rest in enumerate(_observations(document_input, stamp, with_pdf), start=1)
+    ]
     return ("\r".join(segments) + "\r").encode("utf-8")
 
 
