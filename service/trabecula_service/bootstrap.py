@@ -2,101 +2,130 @@
 
 import secrets
 import signal
+import socket
 import time
+from collections.abc import Callable
+from enum import StrEnum
 from threading import Event
 
 import structlog
 
 from trabecula_service.api.app import build_app
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.health import build_health_app
 from trabecula_service.api.server import WebServer
 from trabecula_service.calibrate.store import calibration_policy
 from trabecula_service.deliver.deliverer import Deliverer
 from trabecula_service.deliver.registry import build_destination
-from trabecula_service.ledger.database import open_ledger
+from trabecula_service.ledger.database import Ledger, ledger_place, open_ledger
 from trabecula_service.ledger.outbox import recover_parcels
+from trabecula_service.ledger.presence import associations_of_the_gone, forget_gone, give_sign_of_life, leave
 from trabecula_service.ops.data_folder import DataFolder
 from trabecula_service.ops.loops import Heartbeats, Loop
-from trabecula_service.queue.analysis_port import Analysis
 from trabecula_service.queue.analysis_process import AnalysisProcess
 from trabecula_service.queue.lease_table import LeaseTable
+from trabecula_service.queue.port import JobQueue
+from trabecula_service.queue.procrastinate_queue import ProcrastinateQueue
 from trabecula_service.queue.worker import Worker
 from trabecula_service.receive.completion import settle_due
-from trabecula_service.receive.intake import close_lost_associations
+from trabecula_service.receive.intake import close_association
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import Settings
+from trabecula_service.settings import ApiSettings, Settings
 
 ANALYSIS = "trabecula_service.pipeline.analyze:analyze_input"
 _LEAVE_SECONDS = 35.0
+_PRESENCE_SECONDS = 5.0
 
 log = structlog.get_logger("trabecula.service")
 
 
+class Role(StrEnum):
+    """What a process of the service does; ``serve`` does all of it."""
+
+    LISTEN = "listen"
+    WORK = "work"
+    DELIVER = "deliver"
+    API = "api"
+
+
 class Service:
-    """Listener, settling, worker, delivery and page over one data folder.
+    """Some or all roles of the service over one data folder and one ledger.
 
     Parameters
     ----------
     settings : read once; nothing changes them later.
+    roles : what this process does. With all of them and a ledger in the data folder it has both for itself.
+    health_port : also answer ``/healthz`` and ``/metrics`` there, for roles that have no page; 0 takes a free one.
     analysis : "module:function" that the analysis process calls; tests give another one.
 
     Raises
     ------
     SettingsError
-        If the data folder or a port cannot be had.
+        If the data folder, the ledger or a port cannot be had.
     """
 
-    def __init__(self, settings: Settings, *, analysis: str = ANALYSIS) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        roles: frozenset[Role] = frozenset(Role),
+        health_port: int | None = None,
+        analysis: str = ANALYSIS,
+    ) -> None:
+        self.settings, self.roles = settings, roles
+        self._alone = settings.ledger.postgresql is None and roles == frozenset(Role)
+        self._stopping, self._heartbeats, self._run_id = Event(), Heartbeats(), secrets.token_hex(8)
         self._folder = DataFolder(settings.data)
-        self._folder.open()
-        self._stopping = Event()
-        self._run_id = secrets.token_hex(8)
-        self._heartbeats = Heartbeats()
-        self._ledger = open_ledger(self._folder.ledger)
+        self._folder.open(alone=self._alone)
+        self._ledger = open_ledger(ledger_place(settings.ledger, self._folder.root), may_migrate=settings.ledger.migrate)
         self._store = ObjectStore(self._folder.objects)
-        self._queue = LeaseTable(lease_seconds=settings.work.lease_seconds)
-        self._analysis: Analysis = AnalysisProcess(
-            analysis,
-            time_limit_seconds=settings.work.time_limit_seconds,
-            memory_limit_gib=settings.work.memory_limit_gib,
-            output=self._folder.root / "analysis-output.txt",
-        )
-        self._worker = self._build_worker()
-        self._listener = Listener(settings.receive, self._ledger, self._store, run_id=self._run_id, data=self._folder.root)
-        self._web = WebServer(build_app(self._web_context()), settings.api)
-        self._loops = self._build_loops()
+        self._queue = build_queue(self._ledger, settings)
+        self._loops = [self._loop("presence", self._show_presence, pause_seconds=_PRESENCE_SECONDS)]
+        self._listener = self._build_listener() if Role.LISTEN in roles else None
+        self._analysis = self._build_analysis(analysis) if Role.WORK in roles else None
+        self._worker = self._build_worker(self._analysis) if self._analysis else None
+        if Role.DELIVER in roles:
+            self._build_deliverers()
+        self._web = self._build_web(health_port)
 
     @property
     def dicom_port(self) -> int:
-        """Port of the listener."""
-        return self._listener.port
+        """Port of the listener; 0 without one."""
+        return self._listener.port if self._listener else 0
 
     @property
     def url(self) -> str:
-        """Address of the page."""
-        return self._web.url
+        """Address of the page or of the health endpoint; empty without one."""
+        return self._web.url if self._web else ""
 
     def start(self) -> None:
         """Take up what an earlier run left, then open the doors."""
         self._recover()
-        self._listener.start()
+        if self._listener:
+            self._listener.start()
         for loop in self._loops:
             loop.start()
-        self._web.start()
-        log.info("started", url=self.url, port=self.dicom_port, data=str(self._folder.root), run_id=self._run_id)
+        if self._web:
+            self._web.start()
+        stage = ",".join(sorted(self.roles))
+        log.info("started", url=self.url, port=self.dicom_port, data=str(self._folder.root), run_id=self._run_id, stage=stage)
 
     def stop(self) -> None:
         """Close the doors, end the present steps, leave the rest to the next start."""
         self._stopping.set()
-        self._listener.stop()
+        if self._listener:
+            self._listener.stop()
         for loop in self._loops:
             loop.ask_to_stop()
         for loop in self._loops:
             loop.join(_LEAVE_SECONDS)
-        self._analysis.close()
-        self._web.stop()
+        if self._analysis:
+            self._analysis.close()
+        if self._web:
+            self._web.stop()
+        with self._ledger.write() as connection:
+            leave(connection, self._run_id)
         self._ledger.close()
         self._folder.close()
         log.info("stopped", run_id=self._run_id)
@@ -113,23 +142,53 @@ class Service:
         self.stop()
 
     def _recover(self) -> None:
-        now = time.time()
-        self._store.clear_incoming()
-        jobs = self._worker.recover()
+        if self._alone:
+            self._store.clear_incoming()
+        count = self._worker.recover(alone=self._alone) if self._worker else 0
         with self._ledger.write() as connection:
-            associations = close_lost_associations(connection, self._run_id, now)
-            parcels = recover_parcels(connection, sorted(self.settings.deliver.destinations), now)
-        if jobs or associations or parcels:
-            log.warning("taken_up_again", count=jobs + associations + parcels)
+            if self._alone:
+                forget_gone(connection, alone=self._run_id)
+            if Role.DELIVER in self.roles:
+                count += recover_parcels(connection, sorted(self.settings.deliver.destinations), time.time(), alone=self._alone)
+        count += self._show_presence()
+        if count:
+            log.warning("taken_up_again", count=count)
 
-    def _build_worker(self) -> Worker:
+    def _show_presence(self) -> int:
+        """Give a sign of life, and close the associations of processes that give none any more; how many. Their quiet time begins then."""
+        with self._ledger.write() as connection:
+            give_sign_of_life(connection, self._run_id, roles=",".join(sorted(self.roles)), host=socket.gethostname())
+            forget_gone(connection)
+            lost = associations_of_the_gone(connection)
+            for association_id in lost:
+                close_association(connection, association_id, "restart", time.time())
+        return len(lost)
+
+    def _loop(self, name: str, step: Callable[[], object], *, pause_seconds: float | None = None) -> Loop:
+        pause = self.settings.work.poll_seconds if pause_seconds is None else pause_seconds
+        return Loop(name, step, pause_seconds=pause, heartbeats=self._heartbeats)
+
+    def _build_listener(self) -> Listener:
+        self._loops.append(self._loop("settle", self._settle))
+        return Listener(self.settings.receive, self._ledger, self._store, run_id=self._run_id, data=self._folder.root)
+
+    def _build_analysis(self, target: str) -> AnalysisProcess:
+        return AnalysisProcess(
+            target,
+            time_limit_seconds=self.settings.work.time_limit_seconds,
+            memory_limit_gib=self.settings.work.memory_limit_gib,
+            # Several workers may share the folder; the name of the machine's last one is enough to find what it printed.
+            output=self._folder.root / ("analysis-output.txt" if self._alone else f"analysis-output-{socket.gethostname()}.txt"),
+        )
+
+    def _build_worker(self, analysis: AnalysisProcess) -> Worker:
         deliver = self.settings.deliver
-        return Worker(
+        worker = Worker(
             self.settings.work,
             self._ledger,
             self._queue,
             self._store,
-            self._analysis,
+            analysis,
             self._folder,
             run_id=self._run_id,
             recipients={name: destination.documents for name, destination in deliver.destinations.items()},
@@ -140,17 +199,22 @@ class Service:
             alive=lambda: self._heartbeats.beat("worker"),
             stopping=self._stopping.is_set,
         )
+        self._loops.append(self._loop("worker", worker.step))
+        return worker
 
-    def _build_loops(self) -> list[Loop]:
-        pause = self.settings.work.poll_seconds
-        loops = [
-            Loop("settle", self._settle, pause_seconds=pause, heartbeats=self._heartbeats),
-            Loop("worker", self._worker.step, pause_seconds=pause, heartbeats=self._heartbeats),
-        ]
+    def _build_deliverers(self) -> None:
         for name, settings in self.settings.deliver.destinations.items():
             deliverer = Deliverer(name, build_destination(settings), self.settings.deliver, self._ledger, data=self._folder.root)
-            loops.append(Loop(f"deliver-{name}", deliverer.step, pause_seconds=pause, heartbeats=self._heartbeats))
-        return loops
+            self._loops.append(self._loop(f"deliver-{name}", deliverer.step))
+
+    def _build_web(self, health_port: int | None) -> WebServer | None:
+        if Role.API in self.roles:
+            return WebServer(build_app(self._web_context()), self.settings.api)
+        if health_port is None:
+            return None
+        # Nothing about a patient is said there, and whoever watches the process is often another machine.
+        where = ApiSettings(host=self.settings.receive.bind, port=health_port)
+        return WebServer(build_health_app(self._web_context()), where)
 
     def _settle(self) -> bool:
         with self._ledger.write() as connection:
@@ -165,3 +229,9 @@ class Service:
             data=self._folder.root,
             clock=time.time,
         )
+
+
+def build_queue(ledger: Ledger, settings: Settings) -> JobQueue:
+    """The queue that goes with the ledger's database."""
+    lease_seconds = settings.work.lease_seconds
+    return ProcrastinateQueue(lease_seconds=lease_seconds) if ledger.is_shared else LeaseTable(lease_seconds=lease_seconds)

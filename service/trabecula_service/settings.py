@@ -9,6 +9,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -338,6 +339,28 @@ class ApiSettings(_Section):
     visitor's browser."""
 
 
+def _postgresql(text: str) -> str:
+    address = urlsplit(text)
+    if address.scheme not in ("postgresql", "postgres") or not address.hostname or not address.path.strip("/"):
+        raise ValueError('write "postgresql://user@host:5432/database"')
+    if address.password is not None:
+        raise ValueError("keep the password out of the settings: put it into a file and name that in ledger.password_file")
+    return text.replace("postgres://", "postgresql://", 1)
+
+
+class LedgerSettings(_Section):
+    """Where the ledger is kept."""
+
+    postgresql: Annotated[str, AfterValidator(_postgresql)] | None = None
+    """Address of a PostgreSQL database, "postgresql://user@host:5432/database", where several machines share the work; `data` is then a
+    folder that all of them see. By default the ledger is one file in the data folder, which one machine can use."""
+    password_file: Path | None = None
+    """File with the password of the database's user; by default what the PostgreSQL client finds itself (~/.pgpass) or none."""
+    migrate: bool = True
+    """Whether a process brings an older ledger to its own schema when it starts. Off: only `trabecula migrate` does, and the others
+    need no right to change tables."""
+
+
 class LogSettings(_Section):
     """The log, on standard error. It never holds patient data."""
 
@@ -360,6 +383,7 @@ class Settings(BaseSettings):
     analysis: AnalysisSettings = AnalysisSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     deliver: DeliverSettings = DeliverSettings()
+    ledger: LedgerSettings = LedgerSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
 

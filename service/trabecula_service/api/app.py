@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 from trabecula_service import __version__
 from trabecula_service.api.calibrations import build_calibrations
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.health import build_health
 from trabecula_service.api.problems import install_problems, problem
 from trabecula_service.api.routes import build_api
 from trabecula_service.web.pages import STATIC_FOLDER, build_pages
@@ -38,6 +39,7 @@ def build_app(context: WebContext) -> FastAPI:
         return response
 
     install_problems(app)
+    app.include_router(build_health(context))
     app.include_router(build_api(context))
     app.include_router(build_calibrations(context))
     app.include_router(build_pages(context))

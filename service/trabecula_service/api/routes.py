@@ -1,13 +1,13 @@
-"""Routes of ``/api/v1``, ``/healthz`` and ``/metrics``. Addresses hold our own study ids only."""
+"""Routes of ``/api/v1``. Addresses hold our own study ids only."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 
 from trabecula_service.api.context import WebContext
-from trabecula_service.api.models import HealthAnswer, HistoryEntry, RetryAnswer, StudyDetail, StudyList, StudySummary, Version
+from trabecula_service.api.models import HistoryEntry, RetryAnswer, StudyDetail, StudyList, StudySummary, Version
 from trabecula_service.ledger.queries import (
     StudyRow,
     VersionRow,
@@ -23,8 +23,6 @@ from trabecula_service.ledger.queries import (
 )
 from trabecula_service.ledger.retry import retry_study
 from trabecula_service.ledger.states import State, StateError
-from trabecula_service.ops.health import check_health
-from trabecula_service.ops.metrics import LedgerCollector, metrics_text
 
 StudyId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{16}$", description="our own id of the study")]
 VersionNumber = Annotated[int, PathParameter(ge=1, le=2**31)]
@@ -110,25 +108,6 @@ def build_api(context: WebContext) -> APIRouter:
     def retry(study_id: StudyId) -> RetryAnswer:
         """Try a study again that failed or was skipped."""
         return RetryAnswer(id=study_id, state=retry_or_problem(context, study_id, actor="api"))
-
-    @router.get("/healthz", response_model=HealthAnswer)
-    def healthz() -> JSONResponse:
-        """200 if the service is well, 503 with the problems if not."""
-        health = check_health(context.ledger, context.heartbeats, context.data, context.settings.receive.reserve_free_gib)
-        answer = HealthAnswer(
-            status="unwell" if health.problems else "ok",
-            problems=health.problems,
-            disk_free_gib=round(health.disk_free_gib, 2),
-            queue_depth=health.queue_depth,
-            heartbeat_age_s={name: round(age, 1) for name, age in health.heartbeat_age_s.items()},
-        )
-        return JSONResponse(answer.model_dump(mode="json"), status_code=503 if health.problems else 200)
-
-    @router.get("/metrics")
-    def metrics() -> Response:
-        """Metrics for Prometheus."""
-        text = metrics_text(LedgerCollector(context.ledger, context.heartbeats, context.data))
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from trabecula_calibration.contrast_correction import ContrastCorrections
 from trabecula_calibration.drift import DriftRules
 from trabecula_morphometry.errors import SettingsError
-from trabecula_service.ledger.database import Ledger, open_ledger
+from trabecula_service.ledger.database import Ledger, ledger_place, open_ledger
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.settings import Settings, read_settings
 
@@ -25,7 +25,7 @@ def open_registry(config: Path | None, data: Path | None) -> Iterator[tuple[Ledg
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SettingsError("the data folder cannot be used", where=f"data = {settings.data}", hint=error.strerror or "") from error
-    ledger = open_ledger(settings.data.absolute() / "ledger.sqlite")
+    ledger = open_ledger(ledger_place(settings.ledger, settings.data), may_migrate=settings.ledger.migrate)
     try:
         yield ledger, drift_rules(settings)
     finally:

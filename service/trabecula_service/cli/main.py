@@ -7,7 +7,7 @@ from trabecula_service.cli.batch import batch
 from trabecula_service.cli.calibrate import calibrate
 from trabecula_service.cli.demo import demo
 from trabecula_service.cli.evaluate import evaluate
-from trabecula_service.cli.serve import serve
+from trabecula_service.cli.serve import api, deliver, listen, migrate, serve, work
 from trabecula_service.cli.train import synthesize, train
 from trabecula_service.cli.validate import validate
 from trabecula_service.cli.version import version
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command()(analyze)
 app.command()(batch)
 app.command()(serve)
+for role in (listen, work, deliver, api, migrate):
+    app.command()(role)
 app.command()(demo)
 app.command()(train)
 app.command()(synthesize)

@@ -12,12 +12,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger import postgresql_engines, sqlite_engines
 from trabecula_service.ledger.procrastinate_tables import bring_up
+from trabecula_service.settings import LedgerSettings
 
 _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0
@@ -68,6 +69,26 @@ def database_now(connection: Connection) -> float:
     if connection.dialect.name == "postgresql":
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
     return time.time()
+
+
+def ledger_place(settings: LedgerSettings, data: Path) -> Path | str:
+    """Where the settings keep the ledger, for ``open_ledger``; with the password of the database's user, so never for a log.
+
+    Raises
+    ------
+    SettingsError
+        The password file cannot be read.
+    """
+    if settings.postgresql is None:
+        return data.absolute() / "ledger.sqlite"
+    url = make_url(settings.postgresql)
+    if settings.password_file is not None:
+        try:
+            url = url.set(password=settings.password_file.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            where = f"ledger.password_file = {settings.password_file}"
+            raise SettingsError("the password file cannot be read", where=where, hint=error.strerror or "") from error
+    return url.render_as_string(hide_password=False)
 
 
 def open_ledger(where: Path | str, *, may_migrate: bool = True, patience_seconds: float = _PATIENCE_SECONDS) -> Ledger:

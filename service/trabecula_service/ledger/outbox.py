@@ -10,6 +10,8 @@ from trabecula_service.ledger.states import State, move
 
 _ACTOR = "deliver"
 _OPEN = ("pending", "sending")
+SENDING_SECONDS = 600.0
+"""A parcel that is on its way for so long belongs to a deliverer that is gone; it is sent again, the same bytes under the same UID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +62,14 @@ def take_parcel(connection: Connection, destination: str, now: float) -> Parcel 
         )
         .join(documents, documents.c.id == deliveries.c.document_id)
         .join(versions, versions.c.id == deliveries.c.version_id)
-        .where(deliveries.c.destination == destination, deliveries.c.state == "pending", deliveries.c.available_at <= now)
+        .where(deliveries.c.destination == destination, deliveries.c.state.in_(_OPEN), deliveries.c.available_at <= now)
         .order_by(deliveries.c.available_at, deliveries.c.id)
         .limit(1)
     ).first()
     if row is None:
         return None
-    connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(state="sending", attempts=row.attempts + 1))
+    values = {"state": "sending", "attempts": row.attempts + 1, "available_at": now + SENDING_SECONDS}
+    connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
     return Parcel(
         delivery_id=row.id,
         version_id=row.version_id,
@@ -151,12 +154,17 @@ def repost_failed(connection: Connection, version_id: int, now: float) -> int:
     return changed.rowcount
 
 
-def recover_parcels(connection: Connection, configured: Sequence[str], now: float) -> int:
+def recover_parcels(connection: Connection, configured: Sequence[str], now: float, *, alone: bool = True) -> int:
     """At the start: what was being sent when the service stopped is sent again; what has no destination any more fails by name.
 
     The receiver may get an object twice that way: the same bytes under the same UID, which a PACS stores once.
+
+    Parameters
+    ----------
+    alone : no other deliverer is at work. With others about, what they are sending is left alone until ``SENDING_SECONDS`` are over.
     """
-    interrupted = connection.execute(update(deliveries).where(deliveries.c.state == "sending").values(state="pending", available_at=now))
+    again = update(deliveries).where(deliveries.c.state == "sending").values(state="pending", available_at=now)
+    interrupted = connection.execute(again).rowcount if alone else 0
     orphans = connection.execute(
         select(deliveries.c.id, deliveries.c.version_id, deliveries.c.destination).where(
             deliveries.c.state == "pending", deliveries.c.destination.not_in(list(configured))
@@ -166,7 +174,7 @@ def recover_parcels(connection: Connection, configured: Sequence[str], now: floa
         note = f'the destination "{orphan.destination}" is no longer in the settings'
         connection.execute(update(deliveries).where(deliveries.c.id == orphan.id).values(state="failed", note=note))
         close_version(connection, orphan.version_id, now)
-    return interrupted.rowcount
+    return interrupted
 
 
 def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:

@@ -23,8 +23,12 @@ class DataFolder:
         """The folder itself: what paths in the ledger are relative to."""
         return self.root
 
-    def open(self) -> None:
+    def open(self, *, alone: bool = True) -> None:
         """Make what is missing and take the lock.
+
+        Parameters
+        ----------
+        alone : no other process may use the folder; False shares it with those that share it too.
 
         Raises
         ------
@@ -40,7 +44,7 @@ class DataFolder:
             raise SettingsError("the data folder cannot be used", where=f"data = {self.root}", hint=error.strerror or "") from error
         try:
             # The lock ends with the process, however that ends: nothing stale is left behind.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
             self.close()
             hint = "stop the other service or set another data folder"

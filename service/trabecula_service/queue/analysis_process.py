@@ -65,6 +65,10 @@ class AnalysisProcess:
                     return self._broken(f"the analysis took longer than {self._time_limit_seconds:g} s (in {stage})")
         except (EOFError, OSError):
             return self._broken(self._obituary(stage))
+        except BaseException:
+            # The child is still at work on this request; its answer must not be taken for that of the next one.
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the child, if there is one."""

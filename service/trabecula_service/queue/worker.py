@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from trabecula_models.backends.choice import BackendChoice
 from trabecula_morphometry.voi import VoiStyle
@@ -16,7 +17,7 @@ from trabecula_service.ledger.calibrations import load_registry
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.outbox import post
 from trabecula_service.ledger.reviews import note_result, review_of_version
-from trabecula_service.ledger.schema import deliveries, documents, instances, versions
+from trabecula_service.ledger.schema import deliveries, documents, instances, jobs, versions
 from trabecula_service.ledger.states import State, add_event, move
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.pipeline.request import EXIT_DONE, EXIT_NOT_EVALUABLE, AnalyzeRequest
@@ -64,19 +65,28 @@ class Worker:
         self._calibration_policy = calibration_policy or CalibrationPolicy()
         self._deliver_not_evaluable, self._alive = deliver_not_evaluable, alive
 
-    def recover(self) -> int:
-        """At the start, when no other worker has this data folder: take up what an earlier run left unfinished."""
-        shutil.rmtree(self._places.work, ignore_errors=True)
-        self._places.work.mkdir(parents=True)
+    def recover(self, *, alone: bool = True) -> int:
+        """At the start: take up what an earlier run left unfinished; how many jobs.
+
+        Parameters
+        ----------
+        alone : no other worker has this data folder, so every lease that is not ours belongs to the dead. With others about, leases are
+            left to expire.
+        """
+        # Listed before the ledger is read: a folder is made after its lease was committed, so that of a living worker is known by then.
+        work, results = list(self._places.work.iterdir()), list(self._places.results.iterdir())
         with self._ledger.write() as connection:
+            owner = self._run_id if alone else None
+            count = self._requeue(connection, self._queue.sweep(connection, self._clock(), all_but_owner=owner), "the service was stopped")
+            leased = {f"{row.id}-{row.token}" for row in connection.execute(select(jobs).where(jobs.c.state == "leased"))}
             named = {Path(path).parts[1] for path in connection.execute(select(documents.c.path).distinct()).scalars()}
-            count = self._requeue(
-                connection, self._queue.sweep(connection, self._clock(), all_but_owner=self._run_id), "the service was stopped"
-            )
-        for folder in self._places.results.iterdir():
+        for folder in work:
+            if folder.name not in leased:
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in results:
             # Moved here by an attempt that was ended before the ledger could name it.
-            if folder.name not in named:
-                shutil.rmtree(folder)
+            if folder.name not in named and folder.name.partition("-")[2] not in leased:
+                shutil.rmtree(folder, ignore_errors=True)
         return count
 
     def step(self) -> bool:
@@ -191,11 +201,16 @@ class Worker:
         self._alive()
         if self._stopping():
             return False
-        with self._ledger.write() as connection:
-            alive = self._queue.renew(connection, lease, self._clock())
-            if alive:
-                progress = f"{stage} {share:.0%}"
-                connection.execute(update(versions).where(versions.c.id == lease.version_id).values(progress=progress))
+        try:
+            with self._ledger.write() as connection:
+                alive = self._queue.renew(connection, lease, self._clock())
+                if alive:
+                    progress = f"{stage} {share:.0%}"
+                    connection.execute(update(versions).where(versions.c.id == lease.version_id).values(progress=progress))
+        except SQLAlchemyError as error:
+            # The database is away for a moment. The fencing token decides at the end whether the answer still counts.
+            log.warning("sign_of_life_not_given", job_id=lease.job_id, error=type(error).__name__)
+            return True
         return alive
 
     def _conclude(self, lease: Lease, end: Finished, kept: Sequence[KeptFile]) -> bool:
