@@ -131,7 +131,7 @@ class AnalysisSettings(_Section):
     backend: BackendName = BackendName.BUILTIN
     """"builtin", "totalsegmentator", "nnunet" (any nnU-Net v2 model folder) or "monai-bundle"."""
     model: Path | None = None
-    """Folder of the model; only for "nnunet" and "monai-bundle", which need it."""
+    """Folder of the model. "nnunet" and "monai-bundle" need it; for "builtin" the weights folder of a `trabecula train --finetune`."""
     labels: str | None = None
     """Which number of a foreign model's mask is which level: "verse", "ctspine1k", "totalsegmentator" or a TOML file like those in
     `models/trabecula_models/backends/label_maps`. By default the names that the model itself declares."""

@@ -13,7 +13,7 @@ _KIND = re.compile(r"(?:[_-](?:seg-(?:vert|subreg|vb)|iso-ctd|ctd-iso|seg|msk|ma
 ``_ct _seg``, nnU-Net ``_0000``."""
 
 _ENTITY = re.compile(r"-(?:dir-[a-z]+|ct-(?:ax|sag|cor|iso))(?=-|$)")
-_IMAGE_SERIES = re.compile(r"verse(\d+)", re.IGNORECASE)
+_IMAGE_SERIES = re.compile(r"(?:verse|trab)(\d+)", re.IGNORECASE)
 
 
 def without_extension(path: Path) -> str:
@@ -39,7 +39,7 @@ def case_name(path: Path) -> str:
 
 
 def series_number(name: str) -> int | None:
-    """Number of VerSe's image series, as its spreadsheets count: the last ``verseNNN`` of the name.
+    """Number of VerSe's image series, as its spreadsheets count: the last ``verseNNN`` of the name (``trabNNNN`` of our own exports).
 
     A column cut into stacks names the patient first (``sub-verse400_split-verse090``, ``verse400_verse090``).
     """

@@ -49,5 +49,9 @@ class TrainConfig:
     max_minutes: float = 1e9
     resume: bool = True
     start_from: Path | None = None
-    """A checkpoint whose averaged weights start a new run (fine-tuning at another spacing)."""
+    """A checkpoint whose averaged weights start a new run (fine-tuning at another spacing), or the safetensors file of a bundle."""
+    corrected_folder: Path | None = None
+    """Cases made by `corrected_cases.prepare_cases`; None: synthetic samples only."""
+    corrected_share: float = 0.7
+    """Share of samples from corrected cases; all of them where no scene is at hand."""
     threads: int = 2

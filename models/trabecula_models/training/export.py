@@ -26,6 +26,16 @@ def fold_level_scale(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**weights, weight_name: weight, bias_name: bias}
 
 
+def unfold_level_scale(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `fold_level_scale`, to train on from a bundle."""
+    bias_name = [name for name in weights if name.endswith("bias")][-1]
+    weight_name = bias_name.removesuffix("bias") + "weight"
+    weight, bias = weights[weight_name].clone(), weights[bias_name].clone()
+    weight[:, CLASS_CHANNELS] /= LEVEL_SCALE
+    bias[CLASS_CHANNELS] = (bias[CLASS_CHANNELS] - LEVEL_MIDDLE) / LEVEL_SCALE
+    return {**weights, weight_name: weight, bias_name: bias}
+
+
 def export(
     checkpoint: Path, task: Task, spacing_mm: float, patch_zyx: tuple[int, int, int], folder: Path, seed: int, note: str = ""
 ) -> Path:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from trabecula_models.networks import build_network
-from trabecula_models.training.config import TrainConfig
+from trabecula_models.training.config import Task, TrainConfig
+from trabecula_models.training.export import unfold_level_scale
 from trabecula_models.training.losses import total_loss
 from trabecula_models.training.pool import PoolFiles, draw_batch, open_pool, ready, start_workers
 
@@ -51,9 +52,20 @@ def new_state(config: TrainConfig) -> TrainState:
         optimizer.load_state_dict(saved["optimizer"])
         return TrainState(network=network, optimizer=optimizer, average=saved["average"], step=int(saved["step"]))
     if config.start_from is not None:
-        network.load_state_dict(torch.load(config.start_from, weights_only=True)["average"])
+        network.load_state_dict(_starting_weights(config.start_from, config.task))
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     return TrainState(network=network, optimizer=optimizer, average=average)
+
+
+def _starting_weights(path: Path, task: Task) -> dict[str, Tensor]:
+    """Averaged weights of a checkpoint, or of a bundle, whose last layer holds the level itself instead of its scaled form."""
+    if path.suffix != ".safetensors":
+        average: dict[str, Tensor] = torch.load(path, weights_only=True)["average"]
+        return average
+    from safetensors.torch import load_file
+
+    weights = load_file(path)
+    return unfold_level_scale(weights) if task is Task.LOCATE else weights
 
 
 def save_state(state: TrainState, folder: Path) -> None:

@@ -57,11 +57,13 @@ def _fill(config: TrainConfig, worker: int, parent: int) -> None:
 
     from trabecula_models.synthesis.sample import draw_sample
     from trabecula_models.synthesis.scene import load_scenes
+    from trabecula_models.training.corrected_cases import CorrectedCase, draw_corrected_sample
 
     torch.set_num_threads(1)
     os.nice(3)
+    corrected = [CorrectedCase.load(path) for path in sorted(config.corrected_folder.glob("*.npz"))] if config.corrected_folder else []
     scenes = load_scenes(config.scene_folder)
-    if not scenes:
+    if not scenes and not corrected:
         raise FileNotFoundError(f"no scenes in {config.scene_folder}: run python -m trabecula_models.synthesis.scene_set")
     pool = open_pool(config)
     while os.getppid() == parent:
@@ -70,7 +72,10 @@ def _fill(config: TrainConfig, worker: int, parent: int) -> None:
             time.sleep(0.05)
             continue
         rng = np.random.default_rng((config.seed, number))
-        sample = draw_sample(scenes[int(rng.integers(len(scenes)))], config.samples, rng)
+        if corrected and (not scenes or rng.random() < config.corrected_share):
+            sample = draw_corrected_sample(corrected[int(rng.integers(len(corrected)))], config.samples, rng)
+        else:
+            sample = draw_sample(scenes[int(rng.integers(len(scenes)))], config.samples, rng)
         slot = number % (config.pool_size + SLACK)
         pool.arrays["hu"][slot] = sample.hu_zyx
         pool.arrays["classes"][slot] = sample.class_zyx

@@ -89,7 +89,7 @@ def _one(
     analysis, work, started = free.get(), folder.begin(case.name), time.monotonic()
     try:
         request = AnalyzeRequest(
-            input=_linked(work / "input", case.files) if case.kind == "dicom" else case.files[0],
+            input=linked_files(work / "input", case.files) if case.kind == "dicom" else case.files[0],
             out=work / "out",
             created=created,
             acquisition_file=options.acquisition_file,
@@ -117,7 +117,7 @@ def _one(
         free.put(analysis)
 
 
-def _linked(folder: Path, files: Sequence[Path]) -> Path:
+def linked_files(folder: Path, files: Sequence[Path]) -> Path:
     """The files of a study, from wherever they lie, in one folder under numbers, so that equal names do not meet."""
     folder.mkdir()
     for number, source in enumerate(files):

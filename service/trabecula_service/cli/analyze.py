@@ -22,7 +22,7 @@ def analyze(
     backend: Annotated[
         str, typer.Option("--backend", help="What finds the vertebrae: builtin, totalsegmentator, nnunet or monai-bundle.")
     ] = "builtin",
-    model: Annotated[Path | None, typer.Option("--model", help="Folder of the model, for nnunet and monai-bundle.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="Folder of the model: nnunet, monai-bundle, or fine-tuned weights.")] = None,
     labels: Annotated[str | None, typer.Option("--labels", help="Label map of a foreign model: a name or a TOML file.")] = None,
     orientation: Annotated[str | None, typer.Option("--orientation", help="Axes of an nnU-Net's training images, e.g. LPS.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -9,11 +9,15 @@ import typer
 def train(
     network: Annotated[str, typer.Argument(help="locate or delineate.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, samples, log. A stopped run goes on from it.")],
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 8000,
+    steps: Annotated[int | None, typer.Option(help="Training steps: 8000, or 1500 with --finetune, if not given.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes, with a checkpoint.")] = 1e9,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 1,
+    finetune: Annotated[
+        Path | None,
+        typer.Option("--finetune", help="Data set of `trabecula export`: go on from the shipped weights on its corrected cases."),
+    ] = None,
 ) -> None:
-    """Train a network on synthetic CT made from the labelled anatomy in $TRABECULA_SHARED/anatomy."""
+    """Train a network on synthetic CT made from the labelled anatomy in $TRABECULA_SHARED/anatomy, or on a site's corrected cases."""
     from trabecula_models.synthesis.scene_set import build_scenes, default_scene_folder
     from trabecula_models.training import train as run
     from trabecula_models.training.config import DELINEATE_SAMPLES, LOCATE_SAMPLES, Task, TrainConfig
@@ -22,9 +26,28 @@ def train(
         task = Task(network)
     except ValueError as error:
         raise typer.BadParameter("choose locate or delineate") from error
+    if finetune is not None:
+        _finetune(task, finetune, out, steps or 1500, max_minutes, seed)
+        return
     build_scenes(default_scene_folder())
     samples = LOCATE_SAMPLES if task is Task.LOCATE else DELINEATE_SAMPLES
-    run(TrainConfig(task=task, output_folder=out, samples=samples, steps=steps, max_minutes=max_minutes, seed=seed))
+    run(TrainConfig(task=task, output_folder=out, samples=samples, steps=steps or 8000, max_minutes=max_minutes, seed=seed))
+
+
+def _finetune(task: object, dataset: Path, out: Path, steps: int, max_minutes: float, seed: int) -> None:
+    from trabecula_models.training import train as run
+    from trabecula_models.training.config import Task
+    from trabecula_models.training.finetune import finetune_config, write_weights
+    from trabecula_morphometry.errors import TrabeculaError
+
+    try:
+        config = finetune_config(Task(task), dataset, out, steps=steps, max_minutes=max_minutes, seed=seed, tell=typer.echo)
+        run(config)
+        folder = write_weights(config, dataset)
+    except TrabeculaError as error:
+        typer.echo(f"trabecula: {error}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(f"weights in {folder}; try them: trabecula analyze INPUT --out OUT --model {folder}")
 
 
 def synthesize(

@@ -1,0 +1,47 @@
+"""``trabecula export``: a data set in VerSe's layout from a batch or from the service."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data set.")],
+    batch: Annotated[Path | None, typer.Option("--batch", help="Out-folder of `trabecula batch`; needs --images.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="The folder that the batch analysed.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings file of the service whose studies are exported.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder of the service; replaces the settings' key `data`.")] = None,
+    only_reviewed: Annotated[bool, typer.Option("--only-reviewed", help="Only what a reader accepted or amended.")] = False,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="List that links subjects and studies; OUT.key.csv beside the folder if not given.")
+    ] = None,
+) -> None:
+    """Write images, masks, centres, grades and densities as a data set, under numbers instead of names.
+
+    Without --batch the studies come from the service of this machine, each in its latest version: after a review that is the reader's.
+    """
+    from trabecula_morphometry.errors import TrabeculaError
+    from trabecula_service.calibrate.store import open_registry
+    from trabecula_service.export.run import export_verse
+    from trabecula_service.export.sources import from_batch, from_ledger
+    from trabecula_service.settings import read_settings
+
+    if (batch is None) != (images is None):
+        raise typer.BadParameter("--batch and --images belong together")
+    try:
+        with ExitStack() as stack:
+            if batch is not None and images is not None:
+                studies = from_batch(batch, images)
+            else:
+                ledger, _ = stack.enter_context(open_registry(config, data))
+                studies = from_ledger(ledger, read_settings(config, data=data).data.absolute())
+            list_file = key or out.with_name(f"{out.name}.key.csv")
+            done = export_verse(studies, out, list_file, only_reviewed=only_reviewed, tell=lambda line: typer.echo(line, err=True))
+    except TrabeculaError as error:
+        typer.echo(f"trabecula: {error}", err=True)
+        raise typer.Exit(2) from error
+    for study, why in done.left_out:
+        typer.echo(f"left out: {study}: {why}", err=True)
+    typer.echo(f"{done.subjects} subjects in {out}, {len(done.left_out)} studies left out; who is who: {list_file} (keep it apart)")
