@@ -94,7 +94,9 @@ def trabecula(folder: Path, processes: int) -> Iterator[int]:
         for _ in wait_ticks(60):
             if (folder / "port").exists() and (folder / "port").read_text():
                 break
+        before = _cpu_seconds(process)
         yield int((folder / "port").read_text())
+        _note_cpu(folder, _cpu_seconds(process) - before)
     finally:
         process.kill()
         process.wait()
@@ -137,17 +139,29 @@ def _peer(command: list[str], folder: Path, port: int) -> Iterator[None]:
         for _ in wait_ticks(60):
             if subprocess.run(["echoscu", "127.0.0.1", str(port)], capture_output=True).returncode == 0:
                 break
+        before = _cpu_seconds(process)
         yield
+        _note_cpu(folder, _cpu_seconds(process) - before)
     finally:
         process.kill()
         process.wait()
 
 
+def _cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Processor seconds of a receiver and its children that have ended."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _note_cpu(folder: Path, seconds: float) -> None:
+    (folder.parent / f"{folder.name}.cpu").write_text(str(seconds))
+
+
 RECEIVERS: dict[str, Callable[..., object]] = {"trabecula": trabecula, "orthanc": orthanc, "storescp": storescp}
 
 
-def measure(name: str, source: Path, work: Path, associations: int, count: int, processes: int) -> float:
-    """Objects a second."""
+def measure(name: str, source: Path, work: Path, associations: int, count: int, processes: int) -> tuple[float, float]:
+    """Objects a second, and processor milliseconds of the receiver for each (which a busy machine changes little)."""
     folder = work / f"{name}-{associations}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -155,7 +169,7 @@ def measure(name: str, source: Path, work: Path, associations: int, count: int, 
         os.sync()
         rate = count / send_all(source, port, associations, "TRABECULA")
     shutil.rmtree(folder, ignore_errors=True)
-    return rate
+    return rate, 1000.0 * float((work / f"{folder.name}.cpu").read_text()) / count
 
 
 def main() -> None:
@@ -174,14 +188,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="trabecula-bench-") as work:
         source = Path(work) / "source"
         write_objects(source, options.objects)
-        rates: dict[str, dict[int, list[float]]] = {}
+        rates: dict[str, dict[int, list[tuple[float, float]]]] = {}
         for _ in range(options.rounds):
             for associations in map(int, options.associations.split(",")):
                 for name in options.receivers.split(","):
                     rate = measure(name, source, Path(work), associations, options.objects, options.processes)
                     rates.setdefault(name, {}).setdefault(associations, []).append(rate)
-    figures = {name: {str(n): round(statistics.median(values), 1) for n, values in by_n.items()} for name, by_n in rates.items()}
-    print(json.dumps({"objects": options.objects, "rounds": options.rounds, "per_second": figures}, indent=2))  # noqa: T201
+    figures = {
+        name: {
+            str(n): {
+                "per_second": round(statistics.median(rate for rate, _ in values), 1),
+                "cpu_ms": round(statistics.median(cpu for _, cpu in values), 1),
+            }
+            for n, values in by_n.items()
+        }
+        for name, by_n in rates.items()
+    }
+    print(json.dumps({"objects": options.objects, "rounds": options.rounds, **figures}, indent=2))  # noqa: T201
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from trabecula_service.ledger.outbox import cancel_deliveries
 from trabecula_service.ledger.schema import associations, instances, jobs, studies, versions
@@ -15,6 +16,8 @@ from trabecula_service.receive.header import ObjectHeader, Unreadable
 from trabecula_service.receive.object_kinds import is_ct, is_own_result
 
 _ACTOR = "receive"
+_ACTIVITY_SECONDS = 0.25
+"""The time of the last object is written so often; far below any quiet time."""
 
 
 class Kind(StrEnum):
@@ -51,33 +54,37 @@ class Intake:
 
 def record_object(connection: Connection, stored: StoredObject, header: ObjectHeader | Unreadable, now: float) -> Intake:
     """Enter one stored object, in the caller's transaction; call it before the sender is told of success."""
-    known = connection.execute(
-        select(instances.c.id, instances.c.kind, instances.c.study_id, instances.c.reason).where(
-            instances.c.sop_instance_uid == stored.sop_instance_uid, instances.c.sha256 == stored.sha256
+    same_uid = connection.execute(
+        select(instances.c.id, instances.c.kind, instances.c.study_id, instances.c.sha256).where(
+            instances.c.sop_instance_uid == stored.sop_instance_uid
         )
-    ).first()
-    if known is not None:
-        connection.execute(update(instances).where(instances.c.id == known.id).values(repeats=instances.c.repeats + 1))
-        return Intake(kind=Kind(known.kind), repeated=True, reason="the same bytes came again", study_id=known.study_id)
+    ).all()
+    for known in same_uid:
+        if known.sha256 == stored.sha256:
+            connection.execute(update(instances).where(instances.c.id == known.id).values(repeats=instances.c.repeats + 1))
+            return Intake(kind=Kind(known.kind), repeated=True, reason="the same bytes came again", study_id=known.study_id)
     if isinstance(header, Unreadable):
         return _set_aside(connection, stored, Kind.UNREADABLE, header.reason, now)
     if header.sop_instance_uid != stored.sop_instance_uid:
         return _set_aside(connection, stored, Kind.UNREADABLE, "the SOP Instance UID of the data set is not that of the request", now)
     if is_own_result(header):
         return _set_aside(connection, stored, Kind.OWN_RESULT, "a result of this product that came back", now, header)
-    other = connection.execute(
-        select(instances.c.study_id).where(
-            instances.c.sop_instance_uid == stored.sop_instance_uid, instances.c.kind.in_([Kind.CT, Kind.OTHER])
-        )
-    ).first()
-    if other is not None:
-        reason = "another content came under a SOP Instance UID that is known; the first one is kept and used"
-        return _set_aside(connection, stored, Kind.CONFLICT, reason, now, header, other.study_id)
-    study = connection.execute(select(studies).where(studies.c.study_instance_uid == header.study_instance_uid)).first()
+    for other in same_uid:
+        if other.kind in (Kind.CT, Kind.OTHER):
+            reason = "another content came under a SOP Instance UID that is known; the first one is kept and used"
+            return _set_aside(connection, stored, Kind.CONFLICT, reason, now, header, other.study_id)
+    study = _find_study(connection, header.study_instance_uid)
     if study is not None and study.patient_key != patient_key(header):
         reason = "the Patient ID differs from that of the study's first object; two patients are never mixed"
-        return _set_aside(connection, stored, Kind.CONFLICT, reason, now, header, study.id)
+        return _set_aside(connection, stored, Kind.CONFLICT, reason, now, header, study.study_id)
     return _file(connection, stored, header, study, now)
+
+
+def _find_study(connection: Connection, study_instance_uid: str) -> Row[Any] | None:
+    """The study with its latest version, if it is known."""
+    latest = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
+    columns = (studies.c.patient_key, versions.c.study_id, versions.c.id, versions.c.number, versions.c.state, versions.c.last_activity_at)
+    return connection.execute(select(*columns).join(versions, latest).where(studies.c.study_instance_uid == study_instance_uid)).first()
 
 
 def forget_object(connection: Connection, stored: StoredObject) -> None:
@@ -111,23 +118,22 @@ def close_association(connection: Connection, association_id: int, end: str, now
     )
 
 
-def take_back_unfinished(connection: Connection, is_whole: Callable[[str, int], bool], run_id: str, now: float) -> int:
-    """At the start, before ``close_lost_associations``: rows whose bytes did not reach the disk when the machine stopped; how many.
+def take_back_unfinished(connection: Connection, is_whole: Callable[[str, int], bool], lost: Sequence[int], now: float) -> int:
+    """Rows whose bytes did not reach the disk when the machine stopped, of associations that ended with it; how many.
 
-    Only an object that was being received can be so: bytes and row are synced side by side, and the sender is told after both. It was
-    not told, so it sends the object again.
+    Bytes and row of an object are synced side by side, and the sender is told after both; then it sends the next. So only the last object
+    of an association can be so. The sender was not told, so it sends it again.
     """
+    newest = select(func.max(instances.c.id)).where(instances.c.association_id.in_(lost)).group_by(instances.c.association_id)
     rows = connection.execute(
-        select(instances.c.id, instances.c.sha256, instances.c.size_bytes, instances.c.study_id)
-        .join(associations, associations.c.id == instances.c.association_id)
-        .where(associations.c.closed_at.is_(None), associations.c.run_id != run_id)
+        select(instances.c.id, instances.c.sha256, instances.c.size_bytes, instances.c.study_id).where(instances.c.id.in_(newest))
     ).all()
-    lost = [row for row in rows if not is_whole(row.sha256, row.size_bytes)]
-    for row in lost:
+    unfinished = [row for row in rows if not is_whole(row.sha256, row.size_bytes)]
+    for row in unfinished:
         connection.execute(delete(instances).where(instances.c.id == row.id))
         reason = "an object was not completely on the disk when the machine stopped; it had not been acknowledged and will be sent again"
         add_event(connection, row.study_id, None, reason=reason, actor=_ACTOR, now=now)
-    return len(lost)
+    return len(unfinished)
 
 
 def close_lost_associations(connection: Connection, run_id: str, now: float) -> int:
@@ -158,14 +164,15 @@ def _set_aside(
     return Intake(kind=kind, reason=reason, study_id=study_id)
 
 
-def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, study: Row[tuple[object, ...]] | None, now: float) -> Intake:
+def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, study: Row[Any] | None, now: float) -> Intake:
     kind = Kind.CT if is_ct(header.sop_class_uid) else Kind.OTHER
     reason = "CT image" if kind is Kind.CT else "not a CT image: kept, not analysed"
-    study_id = study.id if study is not None else _new_study(connection, header, now)
-    version = connection.execute(select(versions).where(versions.c.study_id == study_id).order_by(versions.c.number.desc()).limit(1)).one()
-    number = version.number
+    version = study if study is not None else _new_study(connection, header, now)
+    study_id, number = str(version.study_id), version.number
     if version.state == State.RECEIVING:
-        connection.execute(update(versions).where(versions.c.id == version.id).values(last_activity_at=now))
+        # Not for each of a thousand slices: the end of the association writes the exact time.
+        if not 0.0 <= now - version.last_activity_at < _ACTIVITY_SECONDS:
+            connection.execute(update(versions).where(versions.c.id == version.id).values(last_activity_at=now))
     elif kind is Kind.CT:
         # Only images are measured, so only they can make an earlier answer out of date.
         number = _supersede(connection, study_id, version, now)
@@ -182,7 +189,7 @@ def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, st
     return Intake(kind=kind, reason=reason, study_id=study_id)
 
 
-def _new_study(connection: Connection, header: ObjectHeader, now: float) -> str:
+def _new_study(connection: Connection, header: ObjectHeader, now: float) -> Row[Any]:
     study_id = secrets.token_hex(8)
     connection.execute(
         insert(studies).values(
@@ -199,10 +206,10 @@ def _new_study(connection: Connection, header: ObjectHeader, now: float) -> str:
         )
     )
     _new_version(connection, study_id, 1, "first object received", now)
-    return study_id
+    return connection.execute(select(versions).where(versions.c.study_id == study_id)).one()
 
 
-def _supersede(connection: Connection, study_id: str, old: Row[tuple[object, ...]], now: float) -> int:
+def _supersede(connection: Connection, study_id: str, old: Row[Any], now: float) -> int:
     number = int(old.number) + 1
     reason = f"images arrived after version {old.number} had been closed; version {number} takes its place"
     if may_follow(State(old.state), State.SUPERSEDED):
