@@ -1,5 +1,6 @@
 """Puts the service together: the only place where adapters are chosen and built."""
 
+import os
 import secrets
 import signal
 import socket
@@ -28,8 +29,9 @@ from trabecula_service.queue.port import JobQueue
 from trabecula_service.queue.procrastinate_queue import ProcrastinateQueue
 from trabecula_service.queue.worker import Worker
 from trabecula_service.receive.completion import settle_due
-from trabecula_service.receive.intake import close_association
+from trabecula_service.receive.intake import close_association, take_back_unfinished
 from trabecula_service.receive.listener import Listener
+from trabecula_service.receive.listener_group import ListenerGroup, ListenerTask
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.settings import ApiSettings, Settings
 
@@ -160,6 +162,7 @@ class Service:
             give_sign_of_life(connection, self._run_id, roles=",".join(sorted(self.roles)), host=socket.gethostname())
             forget_gone(connection)
             lost = associations_of_the_gone(connection)
+            take_back_unfinished(connection, self._store.is_whole, lost, time.time())
             for association_id in lost:
                 close_association(connection, association_id, "restart", time.time())
         return len(lost)
@@ -168,9 +171,23 @@ class Service:
         pause = self.settings.work.poll_seconds if pause_seconds is None else pause_seconds
         return Loop(name, step, pause_seconds=pause, heartbeats=self._heartbeats)
 
-    def _build_listener(self) -> Listener:
+    def _build_listener(self) -> Listener | ListenerGroup:
         self._loops.append(self._loop("settle", self._settle))
-        return Listener(self.settings.receive, self._ledger, self._store, run_id=self._run_id, data=self._folder.root)
+        settings = self.settings.receive
+        if settings.processes == 1:
+            return Listener(settings, self._ledger, self._store, run_id=self._run_id, data=self._folder.root)
+        task = ListenerTask(
+            settings=settings,
+            log=self.settings.log,
+            ledger=self._ledger.where,
+            objects=self._folder.objects,
+            data=self._folder.root,
+            run_id=self._run_id,
+            parent=os.getpid(),
+        )
+        group = ListenerGroup(task, self._ledger)
+        self._loops.append(self._loop("listeners", group.watch))
+        return group
 
     def _build_analysis(self, target: str) -> AnalysisProcess:
         return AnalysisProcess(

@@ -53,6 +53,13 @@ def _caller(text: str) -> str:
 Caller = Annotated[str, AfterValidator(_caller)]
 
 
+def _host_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise ValueError('write "host:port", such as "10.1.2.3:104"')
+    return text
+
+
 def _language(text: str) -> str:
     if text not in languages():
         raise ValueError(f"one of {', '.join(languages())}")
@@ -86,9 +93,30 @@ class ReceiveSettings(_Section):
     """Largest protocol data unit, bytes. Larger than the usual 16 KiB because it makes receiving quicker."""
     idle_seconds: Seconds = 60.0
     """An association that sends nothing for so long is closed, seconds."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that listen on the port together, each with its own `max_associations`. One takes about a hundred slices a second; more
+    help where many senders send at once and cores are free."""
+    tls_certificate: Path | None = None
+    """Certificate chain (PEM) of the listener; with it and the key every connection must be encrypted (TLS 1.2 or newer). A renewed file
+    is taken without a restart. Off by default."""
+    tls_key: Path | None = None
+    """Private key (PEM) of the certificate."""
+    tls_client_ca: Path | None = None
+    """Certificates (PEM) that a sender's certificate is checked against; with it every sender must show one (mutual TLS)."""
+    commitment_peers: dict[AeTitle, Annotated[str, AfterValidator(_host_and_port)]] = {}
+    """Where reports of storage commitment go, `AETITLE = "host:port"`, on an association of our own that is tried until it succeeds. A
+    requester that is not named here gets its report at once on the association of its request."""
     reserve_free_gib: Annotated[float, Field(ge=0)] = 5.0
     """With less free disk than this (GiB) new objects are answered 0xA700 "out of resources", so that what was accepted can still be
     finished and the sender keeps its copy."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: give both or none")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
 
 
 class SeriesSettings(_Section):
@@ -97,6 +125,9 @@ class SeriesSettings(_Section):
     quiet_seconds: Seconds = 30.0
     """Quiet time after the last object and the end of its association, seconds. Longer for scanners that pause between series; a slice
     that comes later makes a new version of the result, nothing is lost."""
+    announced_seconds: Seconds = 300.0
+    """Some senders write into each object how many the study has (0020,1208). Then the study is complete as soon as so many have come,
+    and if they have not, it waits this long after the last one instead of the quiet time, seconds."""
     hard_cap_seconds: Seconds = 3600.0
     """A study that never falls quiet is analysed this long after its first object, seconds."""
 
@@ -337,6 +368,8 @@ class ApiSettings(_Section):
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     """Host names under which the page may be called; others are refused, which stops a foreign web page from reading it through a
     visitor's browser."""
+    organization: str = "not stated"
+    """Your institution, as it stands beside the reader's name in signed reports."""
 
 
 def _postgresql(text: str) -> str:

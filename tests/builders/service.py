@@ -117,8 +117,8 @@ class RunningService:
         self.process, self.log_path, self.dicom_port, self.url = again.process, again.log_path, again.dicom_port, again.url
 
 
-def write_settings(folder: Path, *, quiet_seconds: float = 0.3, pacs_port: int | None = None, more: str = "") -> Path:
-    """Settings for a test: free ports, short waits; ``more`` is added TOML."""
+def write_settings(folder: Path, *, quiet_seconds: float = 0.3, pacs_port: int | None = None, receive: str = "", more: str = "") -> Path:
+    """Settings for a test: free ports, short waits; ``more`` is added TOML, ``receive`` lines of its section."""
     config = folder / "trabecula.toml"
     pacs = (
         f'[deliver.destinations.pacs]\nkind = "c-store"\nhost = "127.0.0.1"\nport = {pacs_port}\nae_title = "PACS"\ntimeout_seconds = 5\n'
@@ -126,6 +126,7 @@ def write_settings(folder: Path, *, quiet_seconds: float = 0.3, pacs_port: int |
     config.write_text(
         f'data = "{folder / "data"}"\n'
         '[receive]\nbind = "127.0.0.1"\nport = 0\nreserve_free_gib = 0\nallowed_callers = ["127.0.0.1"]\n'
+        f"{receive}\n"
         f"[series]\nquiet_seconds = {quiet_seconds}\n"
         "[work]\npoll_seconds = 0.05\nretry_seconds = 0.1\n"
         "[deliver]\nretry_seconds = 0.2\nretry_cap_seconds = 0.5\n"
@@ -137,7 +138,8 @@ def write_settings(folder: Path, *, quiet_seconds: float = 0.3, pacs_port: int |
 def launch(config: Path, *, analysis: str = FAKE_ANALYSIS, seconds: float = 120.0) -> RunningService:
     """Start a service and wait until it is ready."""
     log_path = config.parent / f"log-{time.monotonic_ns()}.jsonl"
-    environment = {**os.environ, "PYTHONPATH": str(_TESTS), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     with log_path.open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", _RUN, str(config), analysis], stdout=log, stderr=log, env=environment)
     service = RunningService(process=process, config=config, log_path=log_path, analysis=analysis)
@@ -155,11 +157,18 @@ def launch(config: Path, *, analysis: str = FAKE_ANALYSIS, seconds: float = 120.
 
 @contextmanager
 def running_service(
-    folder: Path, *, analysis: str = FAKE_ANALYSIS, quiet_seconds: float = 0.3, pacs_port: int | None = None, more: str = ""
+    folder: Path,
+    *,
+    analysis: str = FAKE_ANALYSIS,
+    quiet_seconds: float = 0.3,
+    pacs_port: int | None = None,
+    receive: str = "",
+    more: str = "",
 ) -> Iterator[RunningService]:
     """A service with a data folder below ``folder``; ended with the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    service = launch(write_settings(folder, quiet_seconds=quiet_seconds, pacs_port=pacs_port, more=more), analysis=analysis)
+    config = write_settings(folder, quiet_seconds=quiet_seconds, pacs_port=pacs_port, receive=receive, more=more)
+    service = launch(config, analysis=analysis)
     try:
         yield service
     finally:

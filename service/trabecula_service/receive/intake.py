@@ -80,7 +80,7 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
     return _file(connection, stored, header, study, now)
 
 
-def _find_study(connection: Connection, study_instance_uid: str) -> Row[Any] | None:
+def _find_study(connection: Connection, study_instance_uid: str) -> Row[*tuple[Any, ...]] | None:
     """The study with its latest version, if it is known."""
     latest = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
     columns = (studies.c.patient_key, versions.c.study_id, versions.c.id, versions.c.number, versions.c.state, versions.c.last_activity_at)
@@ -164,7 +164,7 @@ def _set_aside(
     return Intake(kind=kind, reason=reason, study_id=study_id)
 
 
-def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, study: Row[Any] | None, now: float) -> Intake:
+def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, study: Row[*tuple[Any, ...]] | None, now: float) -> Intake:
     kind = Kind.CT if is_ct(header.sop_class_uid) else Kind.OTHER
     reason = "CT image" if kind is Kind.CT else "not a CT image: kept, not analysed"
     version = study if study is not None else _new_study(connection, header, now)
@@ -189,7 +189,7 @@ def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, st
     return Intake(kind=kind, reason=reason, study_id=study_id)
 
 
-def _new_study(connection: Connection, header: ObjectHeader, now: float) -> Row[Any]:
+def _new_study(connection: Connection, header: ObjectHeader, now: float) -> Row[*tuple[Any, ...]]:
     study_id = secrets.token_hex(8)
     connection.execute(
         insert(studies).values(
@@ -209,7 +209,7 @@ def _new_study(connection: Connection, header: ObjectHeader, now: float) -> Row[
     return connection.execute(select(versions).where(versions.c.study_id == study_id)).one()
 
 
-def _supersede(connection: Connection, study_id: str, old: Row[Any], now: float) -> int:
+def _supersede(connection: Connection, study_id: str, old: Row[*tuple[Any, ...]], now: float) -> int:
     number = int(old.number) + 1
     reason = f"images arrived after version {old.number} had been closed; version {number} takes its place"
     if may_follow(State(old.state), State.SUPERSEDED):

@@ -1,6 +1,7 @@
 """The Storage SCP: durable bytes, a committed row, then 0x0000; C-ECHO; only callers that are allowed."""
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from trabecula_service.receive.dimse_commands import C_CANCEL_RQ, C_ECHO_RQ, C_S
 from trabecula_service.receive.intake import close_association, open_association
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.receive.storing import SUCCESS, Answer, Intaker, NoAnswer, StoreTransfer
+from trabecula_service.receive.tls import listener_tls
 from trabecula_service.receive.upper_layer import (
     CALLED_TITLE_NOT_RECOGNISED,
     CALLING_TITLE_NOT_RECOGNISED,
@@ -49,7 +51,10 @@ log = structlog.get_logger("trabecula.receive")
 
 
 class Listener:
-    """Takes objects from scanners and PACS. ``start`` returns at once; each association has a thread of its own."""
+    """Takes objects from scanners and PACS. ``start`` returns at once; each association has a thread of its own.
+
+    ``listening`` is a socket that is shared with other processes; by default the listener makes its own.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Listener:
         run_id: str,
         data: Path,
         clock: Callable[[], float] = time.time,
+        listening: socket.socket | None = None,
     ) -> None:
         self._settings, self._ledger, self._run_id, self._clock = settings, ledger, run_id, clock
         self._callers = CallerList(settings.allowed_callers)
@@ -69,6 +75,8 @@ class Listener:
         self._lock = Lock()
         self._connections: dict[PeerConnection, Thread] = {}
         self._associations = 0
+        self._tls = listener_tls(settings)
+        self._given_socket = listening
         self._socket: socket.socket | None = None
         self._acceptor: Thread | None = None
 
@@ -85,7 +93,7 @@ class Listener:
         SettingsError
             If the port is taken or the address is not this machine's.
         """
-        self._socket = listening_socket(self._settings)
+        self._socket = self._given_socket or listening_socket(self._settings)
         self._commits.start()
         self._acceptor = Thread(target=self._accept, args=(self._socket,), name="trabecula-listener", daemon=True)
         self._acceptor.start()
@@ -96,11 +104,10 @@ class Listener:
         if self._socket is None:
             return
         listening, self._socket = self._socket, None
-        try:
-            # Wakes the thread that waits in accept(); closing alone does not.
+        if self._given_socket is None:
+            # Wakes the thread that waits in accept(); closing alone does not. On a shared socket it would end the others' waiting too.
             listening.shutdown(socket.SHUT_RDWR)
-        finally:
-            listening.close()
+        listening.close()
         with self._lock:
             open_ones = list(self._connections.items())
         for connection, _ in open_ones:
@@ -124,10 +131,17 @@ class Listener:
             if not room:
                 connected.close()
                 continue
-            self._serve_in_thread(connected, str(address[0]))
+            try:
+                self._serve_in_thread(connected, str(address[0]))
+            except OSError:
+                # Gone before it was served.
+                connected.close()
 
     def _serve_in_thread(self, connected: socket.socket, address: str) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls:
+            # Without the handshake, which waits for the other side: it belongs into the association's own thread.
+            connected = self._tls.context().wrap_socket(connected, server_side=True, do_handshake_on_connect=False)
         peer = PeerConnection(connected, max_pdu_bytes=self._settings.max_pdu_bytes, idle_seconds=self._settings.idle_seconds)
         thread = Thread(target=self._serve, args=(peer, connected, address), name="trabecula-association", daemon=True)
         with self._lock:
@@ -136,6 +150,9 @@ class Listener:
 
     def _serve(self, peer: PeerConnection, connected: socket.socket, address: str) -> None:
         try:
+            if isinstance(connected, ssl.SSLSocket):
+                connected.settimeout(_REQUEST_SECONDS)
+                connected.do_handshake()
             request = peer.read_request(min(_REQUEST_SECONDS, self._settings.idle_seconds))
             with self._lock:
                 self._associations += 1
