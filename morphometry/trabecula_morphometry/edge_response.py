@@ -43,6 +43,7 @@ WINDOW_MM = (-4.5, 5.0)
 MOST_MM = (-0.5, 2.5)
 """Limits of the answer: a fit beyond them has lost the endplate."""
 
+_ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 _READINGS, _READING_SHARE = 5.0, 0.02
 """A profile counts as five independent readings of 2 % of its range each: neighbouring samples share their noise."""
 
@@ -60,12 +61,39 @@ class PlateModel:
 
     def hu_at(self, outward_mm: Vector) -> NDArray[np.float64]:
         """Blurred attenuation along the outward direction."""
-        own = outward_mm - self.face_mm
-        back, face = special.ndtr((own + PLATE_MM) / self.sigma_mm), special.ndtr(own / self.sigma_mm)
-        spread = float(np.hypot(self.sigma_mm, NEIGHBOUR_SPREAD_MM))
-        next_face, next_back = special.ndtr((own - self.gap_mm) / spread), special.ndtr((own - self.gap_mm - PLATE_MM) / spread)
+        back, face, next_face, next_back = (special.ndtr(argument) for argument in self._arguments(outward_mm))
         bone = self.inner_hu * (1 - back + next_back) + self.plate_hu * (back - face + next_face - next_back)
         return np.asarray(bone + self.outer_hu * (face - next_face))
+
+    def slopes_at(self, outward_mm: Vector) -> NDArray[np.float64]:
+        """Derivatives (n, 6) of ``hu_at`` by face, log sigma, log gap, and the HU of plate, inside and disc."""
+        arguments = self._arguments(outward_mm)
+        back, face, next_face, next_back = (special.ndtr(argument) for argument in arguments)
+        # Each of the four surfaces turns what lies inside it into what lies outside it.
+        plate_hu, outer_hu = self.plate_hu, self.outer_hu
+        steps = (plate_hu - self.inner_hu, outer_hu - plate_hu, plate_hu - outer_hu, self.inner_hu - plate_hu)
+        heights = [step * np.exp(-0.5 * argument**2) / _ROOT_TWO_PI for step, argument in zip(steps, arguments, strict=True)]
+        spread = self._spread_mm()
+        blurs = (self.sigma_mm, self.sigma_mm, spread, spread)
+        by_face = -sum(height / blur for height, blur in zip(heights, blurs, strict=True))
+        by_sigma = -sum(
+            height * argument * (self.sigma_mm / blur) ** 2 for height, argument, blur in zip(heights, arguments, blurs, strict=True)
+        )
+        by_gap = -(heights[2] + heights[3]) * self.gap_mm / spread
+        return np.stack(
+            [by_face, by_sigma, by_gap, back - face + next_face - next_back, 1 - back + next_back, face - next_face],
+            axis=1,
+            dtype=np.float64,
+        )
+
+    def _arguments(self, outward_mm: Vector) -> tuple[Vector, Vector, Vector, Vector]:
+        """Places in units of the blur, from the own plate's back and face and the next plate's face and back."""
+        own, spread = outward_mm - self.face_mm, self._spread_mm()
+        beyond = own - self.gap_mm
+        return (own + PLATE_MM) / self.sigma_mm, own / self.sigma_mm, beyond / spread, (beyond - PLATE_MM) / spread
+
+    def _spread_mm(self) -> float:
+        return float(np.hypot(self.sigma_mm, NEIGHBOUR_SPREAD_MM))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +129,14 @@ def fit_edge_response(outward_mm: Vector, mean_hu: Vector, *, sigma_mm: float) -
     def misfit(x: Vector) -> NDArray[np.float64]:
         return np.concatenate([(_model(x).hu_at(t) - hu) / scale, (x[1:4] - middle) / spread])
 
+    def slopes(x: Vector) -> NDArray[np.float64]:
+        by_model = _model(x).slopes_at(t) * np.array([1.0, 1.0, 1.0, PLATE_HU_SD, 1.0, 1.0]) / scale
+        return np.concatenate([by_model, held])
+
+    held = np.zeros((3, 6))
+    held[[0, 1, 2], [1, 2, 3]] = 1.0 / spread
     start = np.array([-0.4 * sigma_mm, *middle, float(hu[:4].mean()), float(hu.min())])
-    found = _model(optimize.least_squares(misfit, start, method="lm", max_nfev=80).x)
+    found = _model(optimize.least_squares(misfit, start, jac=slopes, method="lm", max_nfev=80).x)
     return EdgeResponse(
         outside_mm=float(np.clip(-found.face_mm, *MOST_MM)),
         sigma_mm=found.sigma_mm,

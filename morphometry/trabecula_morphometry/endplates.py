@@ -41,6 +41,12 @@ FULL_CORRECTION_SPACING_MM = 2.25
 """Up to this slice spacing the fitted face of the plate is taken as it is; beyond, blur and place of the plate can no longer be told
 apart well (the humps of neighbouring endplates merge), and the correction is scaled down."""
 
+BELOW_RIM_MM = (2.0, 3.0, 4.0)
+"""Depths below a rim at which its wall is looked for, the outermost counts: clear of the rounded corner, still in the flare."""
+
+RIM_SAMPLES = 5
+"""Millimetres of the endplate, from the wall inwards, whose median height is the height of the rim."""
+
 LIP_MM = 2.0
 """An endplate that reaches further beyond the body's waist than this has an osteophyte there, which is left out."""
 
@@ -122,20 +128,27 @@ def _mask_curve(shape: BodyShape, *, upper: bool) -> tuple[Vector, Vector, float
 
 
 def _walls_below(shape: BodyShape, depths: Vector, curve: Vector, *, upper: bool) -> tuple[float, float]:
-    """Front and back of the body 3 mm below (above) its endplate, osteophytes cut off."""
-    waist = _extent_at(shape, 0.0, 0.0)
-    slope = np.polyfit(depths, curve, 1)
-    level = float(np.polyval(slope, 0.0)) + (-3.0 if upper else 3.0)
-    rim = _extent_at(shape, level, float(slope[0]))
-    return max(rim[0], waist[0] - LIP_MM), min(rim[1], waist[1] + LIP_MM)
+    """Front and back of the body just below (above) the rims of its endplate, osteophytes cut off.
+
+    Each rim has its own level: below the chord of a deeply bowled endplate lies the waist, 1-2 mm further in than the rims.
+    """
+    waist = _extent_at(shape, 0.0)
+    inward = -1.0 if upper else 1.0
+    within = curve[(depths >= waist[0]) & (depths <= waist[1])]
+    if within.size == 0:
+        return waist
+    front_rim, back_rim = float(np.median(within[:RIM_SAMPLES])), float(np.median(within[-RIM_SAMPLES:]))
+    front = min(_extent_at(shape, front_rim + inward * below)[0] for below in BELOW_RIM_MM)
+    back = max(_extent_at(shape, back_rim + inward * below)[1] for below in BELOW_RIM_MM)
+    return max(front, waist[0] - LIP_MM), min(back, waist[1] + LIP_MM)
 
 
-def _extent_at(shape: BodyShape, level_mm: float, slope: float) -> tuple[float, float]:
-    """Front and back wall along the line ``level + slope * depth`` in the central slab."""
+def _extent_at(shape: BodyShape, level_mm: float) -> tuple[float, float]:
+    """Front and back wall at a height of the frame, in the central slab."""
     central = np.abs(shape.left_mm) <= SLAB_HALF_MM
     back = shape.posterior_mm
-    rows = np.clip(np.searchsorted(shape.superior_mm, level_mm + slope * back), 0, len(shape.superior_mm) - 1)
-    line = shape.inside[rows, np.arange(len(back))][:, central].mean(axis=1)
+    row = int(np.clip(np.searchsorted(shape.superior_mm, level_mm), 0, len(shape.superior_mm) - 1))
+    line = shape.inside[row][:, central].mean(axis=1)
     solid = np.flatnonzero(line >= 0.5)
     if solid.size == 0:
         return -0.5 * shape.depth_mm, 0.5 * shape.depth_mm

@@ -1,5 +1,7 @@
 """The outer face of a blurred endplate, on profiles whose face is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -58,6 +60,22 @@ def test_the_next_vertebra_does_not_pull_the_face() -> None:
 def test_the_model_runs_from_body_to_disc_to_next_body() -> None:
     model = PlateModel(face_mm=0.0, sigma_mm=0.5, plate_hu=900, inner_hu=150, outer_hu=80, gap_mm=6.0)
     assert model.hu_at(np.array([-8.0, 3.0, 15.0])) == pytest.approx([150, 80, 150], abs=1)
+
+
+def test_the_slopes_of_the_model_are_its_derivatives() -> None:
+    model = PlateModel(face_mm=0.3, sigma_mm=0.9, plate_hu=900, inner_hu=150, outer_hu=80, gap_mm=6.0)
+    places, step = np.linspace(-5, 8, 40), 1e-5
+    nudged = [
+        replace(model, face_mm=0.3 + step),
+        replace(model, sigma_mm=0.9 * np.exp(step)),
+        replace(model, gap_mm=6.0 * np.exp(step)),
+        replace(model, plate_hu=900 + step),
+        replace(model, inner_hu=150 + step),
+        replace(model, outer_hu=80 + step),
+    ]
+    found = model.slopes_at(places)
+    for column, other in enumerate(nudged):
+        assert found[:, column] == pytest.approx((other.hu_at(places) - model.hu_at(places)) / step, rel=1e-3, abs=2e-2)
 
 
 def test_oblique_endplates_are_blurred_less_by_thick_slices() -> None:
