@@ -6,9 +6,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from trabecula_models.bundle import load_bundle
+from trabecula_models.inference import NetworkRunner
 from trabecula_models.synthesis.scene_set import build_scenes, default_scene_folder
 from trabecula_models.training import train
 from trabecula_models.training.config import DELINEATE_SAMPLES, LOCATE_SAMPLES, Task, TrainConfig
+from trabecula_models.training.fine_tuning_cases import prepare_fine_tuning
 
 
 def main() -> None:
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start-from", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--real-share", type=float, default=0.0, help="share of samples from real CTs (delineate)")
     options = parser.parse_args()
     samples = LOCATE_SAMPLES if options.task is Task.LOCATE else DELINEATE_SAMPLES
     if options.spacing_mm:
@@ -37,6 +41,9 @@ def main() -> None:
     if options.supersample:
         samples = replace(samples, supersample=options.supersample)
     build_scenes(options.scenes)
+    real = options.out / "real" if options.real_share > 0 else None
+    if real is not None:
+        prepare_fine_tuning(real, NetworkRunner(load_bundle(options.task.value)))
     train(
         TrainConfig(
             task=options.task,
@@ -51,6 +58,8 @@ def main() -> None:
             seed=options.seed,
             start_from=options.start_from,
             threads=options.threads,
+            corrected_folder=real,
+            corrected_share=options.real_share,
         )
     )
 
