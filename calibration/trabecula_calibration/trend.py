@@ -1,8 +1,9 @@
 """Change of a density against an earlier one: only on one basis and material, with the least significant change stated."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from trabecula_calibration.density import Density
+from trabecula_calibration.density import Basis, Density
 
 LSC_FACTOR = 2.77
 """1.96 x sqrt(2): a smaller change has less than 95 % confidence (ISCD)."""
@@ -14,13 +15,18 @@ PRECISION_OTHER_KERNEL = 0.013
 """Relative RMS precision errors of repeat CT: other session, scanner, contrast phase, kernel (Eur Radiol Exp 2024, s41747-024-00483-9)."""
 
 
+_ON_A_PHANTOM = frozenset({Basis.CALIBRATED, Basis.SIMULTANEOUS})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
     """What differs between the two scans besides the day."""
 
     other_scanner: bool = False
+    other_kvp: bool = False
     other_kernel: bool = False
     other_phase: bool = False
+    other_voi: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +42,40 @@ class Change:
         return abs(self.change_mg_cm3) >= self.least_significant_mg_cm3
 
 
+class Obstacle(StrEnum):
+    """What keeps two densities from being subtracted."""
+
+    MATERIAL = "material"
+    BASIS = "basis"
+    SCANNER = "scanner"
+    """Lines that no phantom ties together: what differs may be the scanners."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotComparable:
     """Why two densities must not be subtracted."""
 
+    obstacle: Obstacle
     reason: str
 
 
 def change_between(earlier: Density, later: Density, differences: Differences) -> Change | NotComparable:
-    """Change from an earlier to a later mean density."""
+    """Change from an earlier to a later mean density.
+
+    Two densities on phantom lines (asynchronous or in the scan) can be compared; two estimates only on one scanner at one tube voltage,
+    where the error of the estimate is the same in both.
+    """
     if earlier.material is not later.material:
-        return NotComparable(reason=f"base materials differ: {earlier.material.value} and {later.material.value}")
-    if earlier.basis is not later.basis:
-        return NotComparable(reason=f"bases differ: {earlier.basis.value} and {later.basis.value}")
+        reason = f"base materials differ: {earlier.material.value} and {later.material.value}"
+        return NotComparable(obstacle=Obstacle.MATERIAL, reason=reason)
+    if differences.other_voi:
+        return NotComparable(obstacle=Obstacle.BASIS, reason="the volumes of interest were placed by different rules")
+    if not {earlier.basis, later.basis} <= _ON_A_PHANTOM:
+        if earlier.basis is not later.basis:
+            return NotComparable(obstacle=Obstacle.BASIS, reason=f"bases differ: {earlier.basis.value} and {later.basis.value}")
+        if differences.other_scanner or differences.other_kvp:
+            reason = f"basis {later.basis.value}, and the scanner or the tube voltage is another one"
+            return NotComparable(obstacle=Obstacle.SCANNER, reason=reason)
     scanner = PRECISION_OTHER_SCANNER if differences.other_scanner else PRECISION_SAME_SCANNER
     kernel = PRECISION_OTHER_KERNEL if differences.other_kernel else 0.0
     phase = PRECISION_OTHER_PHASE if differences.other_phase else 0.0

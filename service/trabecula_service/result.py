@@ -49,6 +49,8 @@ class Source(Part):
     file_count: int
     matrix: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    scanned_on: date | None = None
+    """Day of the acquisition, where the header knows it."""
     content_sha256: str | None = None
     """Hash over the pixel data and positions of the slices used, in slice order."""
 
@@ -187,6 +189,23 @@ class Density(Part):
     uncertainty: list[UncertaintyPart] = []
 
 
+class PriorDensity(Part):
+    """Mean density of an earlier study of the same patient, as it was reported; what has changed since is worked out by the documents."""
+
+    scanned_on: date
+    mean_mg_cm3: float
+    interval95: tuple[float, float]
+    basis: Basis
+    material: Material
+    manufacturer: str | None = None
+    model: str | None = None
+    device_serial: str | None = None
+    kvp: float | None = None
+    kernel: str | None = None
+    phase: Phase = "unknown"
+    voi_style: VoiStyleName = "trabecula"
+
+
 class Fractures(Part):
     """Summary of the grades."""
 
@@ -242,6 +261,8 @@ class Result(Part):
     numbering: Numbering = Numbering(certain=False)
     levels: list[Level] = []
     density: Density = Density()
+    priors: list[PriorDensity] = []
+    """Earlier densities, the oldest first."""
     fractures: Fractures = Fractures()
     flags: list[Flag] = []
     timing_s: dict[str, float] = {}

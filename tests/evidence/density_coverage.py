@@ -2,12 +2,14 @@
 
 ``python tests/evidence/density_coverage.py [--write]`` measures the levels T12-L4 (fractured ones left out) of a digital patient per tube
 voltage, seen through three kernels and four thicknesses with a mask off by a millimetre, and calibrates each with an entry that fits.
-What an asynchronous calibration cannot know is drawn from the published spreads: the entry's own fit (0.5 %, 1 mg/cm3), drift since the
-phantom scan (1.4 HU per year, Loeffler 2019) over 0 to 180 days, and the patient's size (2 %, Dudle 2024). ``--write`` keeps the figures.
+``read``: the scanner's true line, so what is left is the measurement. ``level`` and ``mean``: what an asynchronous calibration cannot know
+is drawn on top from the published spreads: the entry's own fit (0.5 %, 1 mg/cm3), drift since the phantom scan (1.4 HU per year, Loeffler
+2019) over 0 to 180 days, and the patient's size (2 %, Dudle 2024). ``--write`` keeps the figures.
 """
 
 import json
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -129,8 +131,9 @@ def draws(found: list[Reading], kvp: int, slope: float, spacing_mm: float, rng: 
 def measure(
     kvps: tuple[int, ...] = (80, 100, 120, 140), kernels: tuple[str, ...] = tuple(KERNELS), factors: tuple[int, ...] = FACTORS
 ) -> dict:
-    """All figures; per kVp, kernel and thickness, and over everything."""
-    rng, table, everything = np.random.default_rng(11), [], []
+    """All figures; per kVp, kernel and thickness, per each of them, and over everything."""
+    rng, table = np.random.default_rng(11), []
+    pooled: dict[str, list[tuple[str, float, bool]]] = defaultdict(list)
     for kvp in kvps:
         options = PatientOptions(
             seed=kvp, tube_voltage_kvp=kvp, spacing_xyz_mm=(0.9, 0.9, BASE_SLICE_MM), field_of_view_mm=150.0, noise_sd_hu=0.0, fractures=()
@@ -140,27 +143,34 @@ def measure(
         for kernel in kernels:
             for factor in factors:
                 volume, bodies = scanned(patient, kernel, factor, rng)
-                rows = draws(readings(patient, volume, bodies), kvp, slope, volume.grid.slice_spacing_mm, rng)
-                table.append({"kvp": kvp, "kernel": kernel, "slice_mm": round(BASE_SLICE_MM * factor, 1), **_summary(rows)})
+                found = readings(patient, volume, bodies)
+                rows = [("read", r.level.mean_hu * slope - r.truth_mg_cm3, True) for r in found]
+                rows += draws(found, kvp, slope, volume.grid.slice_spacing_mm, rng)
+                thickness = round(BASE_SLICE_MM * factor, 1)
+                table.append({"kvp": kvp, "kernel": kernel, "slice_mm": thickness, **_summary(rows)})
                 sys.stdout.write(json.dumps(table[-1]) + "\n")
                 sys.stdout.flush()
-                everything += rows
-    return {"all": _summary(everything), "cells": table}
+                for name in ("all", f"{kvp} kVp", kernel, f"{thickness} mm"):
+                    pooled[name] += rows
+    return {**{name: _summary(rows) for name, rows in pooled.items()}, "cells": table}
 
 
 def _summary(rows: list[tuple[str, float, bool]]) -> dict[str, float]:
     out: dict[str, float] = {}
-    for kind in ("level", "mean"):
+    for kind in ("read", "level", "mean"):
         errors = np.array([error for what, error, _ in rows if what == kind])
         if len(errors):
             out[f"{kind}_error"] = round(float(errors.mean()), 2)
             out[f"{kind}_p95_abs"] = round(float(np.percentile(np.abs(errors), 95)), 2)
+        if len(errors) and kind != "read":
             out[f"{kind}_covered"] = round(float(np.mean([held for what, _, held in rows if what == kind])), 4)
     return out
 
 
 if __name__ == "__main__":
     found = measure()
-    sys.stdout.write(json.dumps(found["all"]) + "\n")
+    for name, figures in found.items():
+        if name != "cells":
+            sys.stdout.write(f"{name}: {json.dumps(figures)}\n")
     if "--write" in sys.argv:
         FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -11,12 +11,16 @@ from queue import SimpleQueue
 from threading import Event
 
 from trabecula_models.backends.choice import BackendChoice
+from trabecula_morphometry.voi import VoiStyle
 from trabecula_service.batch.cases import BatchCase
 from trabecula_service.batch.store import BatchFolder, Keep, Outcome, State
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.pipeline.request import EXIT_DONE, EXIT_NOT_EVALUABLE, AnalyzeRequest
 from trabecula_service.queue.analysis_port import Analysis, Broken, Finished
 from trabecula_service.render.languages import DEFAULT_LANGUAGE
+
+ANALYSIS = "trabecula_service.pipeline.analyze:analyze_input"
+"""What the analysis processes call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class BatchOptions:
     calibration_policy: CalibrationPolicy
     calibration_file: Path | None = None
     acquisition_file: Path | None = None
+    voi_style: VoiStyle = VoiStyle.TRABECULA
     language: str = DEFAULT_LANGUAGE
     keep: Keep = Keep.ALL
 
@@ -38,6 +43,7 @@ class BatchOptions:
             "calibration policy": str(self.calibration_policy),
             "calibration file": _sha256(self.calibration_file),
             "acquisition file": _sha256(self.acquisition_file),
+            "volume of interest": self.voi_style.value,
             "language": self.language,
             "created": now.isoformat(),
         }
@@ -96,6 +102,7 @@ def _one(
             calibration_file=options.calibration_file,
             calibration_policy=options.calibration_policy,
             backend=options.backend,
+            voi_style=options.voi_style,
             language=options.language,
         )
         end = analysis.run(request, lambda _stage, _share: not stopping.is_set())

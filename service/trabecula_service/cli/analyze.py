@@ -31,14 +31,19 @@ def analyze(
         str, typer.Option("--voi", help="Where HU are taken: trabecula, or comp2comp or totalsegmentator to compare with them.")
     ] = "trabecula",
     language: Annotated[str, typer.Option("--language", help="Language of the sentences in the documents: en or de.")] = DEFAULT_LANGUAGE,
+    prior: Annotated[
+        list[Path] | None, typer.Option("--prior", help="result.json of an earlier study of this patient; may be given several times.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, nothing else.")] = False,
 ) -> None:
     """Measure one CT and write result.json, report.pdf, overview.png, masks and (for DICOM) SR, SEG and capture."""
     from pydantic import ValidationError
 
     from trabecula_models.errors import ModelError
+    from trabecula_morphometry.errors import InputError
     from trabecula_service.pipeline.analyze import analyze_input
     from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
+    from trabecula_service.pipeline.prior_densities import read_prior
     from trabecula_service.pipeline.request import EXIT_DONE, EXIT_UNREADABLE, AnalyzeRequest
     from trabecula_service.settings import AnalysisSettings
 
@@ -61,6 +66,11 @@ def analyze(
     if language not in languages():
         typer.echo(f"trabecula: --language: {language!r} is none of {', '.join(languages())}", err=True)
         raise typer.Exit(EXIT_UNREADABLE)
+    try:
+        earlier = tuple(read_prior(path) for path in prior or ())
+    except InputError as error:
+        typer.echo(f"trabecula: --prior: {error}", err=True)
+        raise typer.Exit(EXIT_UNREADABLE) from error
     request = AnalyzeRequest(
         input=input_path,
         out=out,
@@ -73,6 +83,7 @@ def analyze(
         backend=chosen.choice(),
         voi_style=chosen.voi,
         language=language,
+        priors=earlier,
     )
     try:
         with _progress_bar() as progress:

@@ -37,10 +37,9 @@ def batch(
     from trabecula_morphometry.errors import TrabeculaError
     from trabecula_service import __version__
     from trabecula_service.batch.cases import find_cases
-    from trabecula_service.batch.run import BatchOptions, run_batch, still_to_do
+    from trabecula_service.batch.run import ANALYSIS, BatchOptions, run_batch, still_to_do
     from trabecula_service.batch.store import BatchFolder, Keep
     from trabecula_service.batch.tables import write_tables
-    from trabecula_service.bootstrap import ANALYSIS
     from trabecula_service.calibrate.store import calibration_policy
     from trabecula_service.queue.analysis_process import AnalysisProcess
     from trabecula_service.settings import read_settings
@@ -53,6 +52,7 @@ def batch(
             calibration_policy=calibration_policy(settings),
             calibration_file=_existing(calibration or settings.work.calibration_file),
             acquisition_file=_existing(acquisition or settings.work.acquisition_file),
+            voi_style=settings.analysis.voi,
             language=settings.work.language,
             keep=Keep(keep),
         )

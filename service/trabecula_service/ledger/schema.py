@@ -41,6 +41,7 @@ studies = Table(
     Column("attention", Integer, nullable=False, server_default="0", comment="as in ledger.reviews.Attention"),
     Column("verdict", _short(16), nullable=False, server_default="", comment="of the reader on the latest version; empty: none"),
     Index("ix_studies_verdict_attention_first_received_at_id", "verdict", "attention", "first_received_at", "id"),
+    Index("ix_studies_patient_key", "patient_key"),
     Index("ix_studies_first_received_at_id", "first_received_at", "id"),
     Index("ix_studies_state_first_received_at_id", "state", "first_received_at", "id"),
 )

@@ -23,6 +23,7 @@ from trabecula_service.pipeline.files import write_durably
 from trabecula_service.pipeline.measurement import measure_image
 from trabecula_service.pipeline.networks import resident_backend
 from trabecula_service.pipeline.phantom_in_scan import with_phantom_in_scan
+from trabecula_service.pipeline.prior_densities import with_priors
 from trabecula_service.pipeline.request import EXIT_DONE, EXIT_NOT_EVALUABLE, EXIT_UNREADABLE, AnalyzeOutcome, AnalyzeRequest, Progress
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.registry import render_all
@@ -149,6 +150,7 @@ def _finish(
     flags = [*image.flags, *phantom_flags, *([flag(Code.ACQUISITION_OVERRIDDEN, f"({', '.join(overridden)})")] if overridden else [])]
     software = Software(version=__version__, backend=segmentation.backend, weights_sha256=segmentation.weights_sha256)
     result = conclude(image, segmentation, measured, software=software, flags=flags, timing_s=timing)
+    result = with_priors(result, request.priors, _acquired_on(image))
     return _write(request, result, image, segmentation.bodies, segmentation.posterior, report)
 
 

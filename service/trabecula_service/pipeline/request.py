@@ -37,6 +37,7 @@ class AnalyzeRequest:
     backend : what finds the vertebrae.
     voi_style : where the HU of a level are taken.
     language : of the sentences in the documents.
+    priors : results of earlier studies of the same patient, in any order.
     reading_images : whether the images of the reading room are written too.
     review : a reader's verdict on an earlier version: nothing is measured, its result is amended, signed and rendered anew.
     """
@@ -53,6 +54,7 @@ class AnalyzeRequest:
     backend: BackendChoice = field(default_factory=BackendChoice)
     voi_style: VoiStyle = VoiStyle.TRABECULA
     language: str = DEFAULT_LANGUAGE
+    priors: tuple[Result, ...] = ()
     reading_images: bool = False
     review: ReviewOrder | None = None
 

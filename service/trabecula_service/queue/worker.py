@@ -16,6 +16,7 @@ from trabecula_service.calibrate.registry_file import merge_registry
 from trabecula_service.ledger.calibrations import load_registry
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.outbox import post
+from trabecula_service.ledger.priors import prior_results
 from trabecula_service.ledger.reviews import note_result, review_of_version
 from trabecula_service.ledger.schema import deliveries, documents, instances, jobs, versions
 from trabecula_service.ledger.states import State, add_event, move
@@ -151,6 +152,7 @@ class Worker:
                     instances.c.study_id == version.study_id, instances.c.kind == "ct", instances.c.first_version <= version.number
                 )
             ).scalars()
+            priors = prior_results(connection, version.study_id)
             link_study(folder / "input", [self._store.path_of(sha256) for sha256 in hashes])
         return AnalyzeRequest(
             input=folder / "input",
@@ -163,6 +165,7 @@ class Worker:
             backend=self._backend,
             voi_style=self._voi_style,
             language=self._settings.language,
+            priors=priors,
             reading_images=True,
             review=self._review(lease.version_id),
         )

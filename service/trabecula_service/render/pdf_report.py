@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
 from io import BytesIO
@@ -11,6 +12,7 @@ from statistics import median
 import typst
 from pydicom.dataset import Dataset
 
+from trabecula_calibration.trend import Change
 from trabecula_morphometry.codes import Severity
 from trabecula_service.render import wording
 from trabecula_service.render.column_picture import sagittal_panel
@@ -18,6 +20,7 @@ from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.overview import level_cells
 from trabecula_service.render.phrases import code_advice, code_text, flag_text, phrase, table, term
 from trabecula_service.render.shared_parts import once_per_input
+from trabecula_service.render.trend import trend
 from trabecula_service.result import Heights, Level, Result
 
 
@@ -74,6 +77,7 @@ def report_data(document_input: DocumentInput) -> dict[str, object]:
         "advice": wording.advice(result, language),
         "limits": phrase(language, "limits"),
         "table": [_row(level, language) for level in result.levels],
+        "trend": _trend(result, language),
         "exclusions": _exclusions(result, language),
         "flags": [
             {
@@ -133,6 +137,35 @@ def _density(result: Result, language: str) -> dict[str, object] | None:
         "caption": labels["density_caption"].format(material=density.material, basis=basis, levels=levels),
         "why_no_bands": "" if density.category else labels["why_no_bands"],
     }
+
+
+def _trend(result: Result, language: str) -> dict[str, object]:
+    """Rows of earlier densities, and points in time of those that can be compared with this one (the last point)."""
+    rows, day = trend(result), result.source.scanned_on
+    basis = [f"{row.prior.material}, {term(language, 'basis_short', row.prior.basis)}" for row in rows]
+    cells = [
+        [
+            row.prior.scanned_on.isoformat(),
+            f"{row.prior.mean_mg_cm3:.0f} ({row.prior.interval95[0]:.0f}–{row.prior.interval95[1]:.0f})",
+            how,
+            wording.change_text(row),
+            wording.least_text(row),
+            wording.trend_verdict(row, language),
+        ]
+        for row, how in zip(rows, basis, strict=True)
+    ]
+    drawn = [row.prior for row in rows if isinstance(row.since, Change)]
+    points: list[dict[str, object]] = []
+    if drawn and day is not None:
+        density = result.density
+        span = max((day - drawn[0].scanned_on).days, 1)
+        points = [_point(prior.scanned_on, drawn[0].scanned_on, span, prior.mean_mg_cm3, prior.interval95) for prior in drawn]
+        points.append(_point(day, drawn[0].scanned_on, span, density.mean_mg_cm3, density.interval95))
+    return {"rows": cells, "points": points}
+
+
+def _point(day: date, first: date, span_days: int, value: float | None, interval: tuple[float, float] | None) -> dict[str, object]:
+    return {"at": (day - first).days / span_days, "day": day.isoformat(), "value": value, "interval": list(interval or ())}
 
 
 def _loss(level: Level, language: str) -> dict[str, object]:

@@ -5,10 +5,12 @@ Wording: clinical-facts section 8 (FDA SAO and QFM definitions). A document says
 ``languages/``; which sentence is said when is decided here, for every language alike.
 """
 
+from trabecula_calibration.trend import Change, NotComparable
 from trabecula_morphometry.codes import Severity
 from trabecula_morphometry.levels import level_position
 from trabecula_service.render.languages import DEFAULT_LANGUAGE
 from trabecula_service.render.phrases import code_advice, flag_text, phrase, table, term
+from trabecula_service.render.trend import TrendRow, trend
 from trabecula_service.result import Level, Result
 
 NOT_FOR_PRIMARY_DIAGNOSIS = phrase(DEFAULT_LANGUAGE, "mark")
@@ -96,7 +98,8 @@ def statements(result: Result, language: str = DEFAULT_LANGUAGE) -> list[str]:
     """The findings in sentences: heights, density, names; none where nothing could be measured."""
     if result.status == "not_evaluable":
         return []
-    return [fracture_statement(result, language), density_statement(result, language), numbering_statement(result, language)]
+    said = [fracture_statement(result, language), density_statement(result, language), numbering_statement(result, language)]
+    return [*said, *([change] if (change := trend_statement(result, language)) else [])]
 
 
 def fracture_statement(result: Result, language: str = DEFAULT_LANGUAGE) -> str:
@@ -122,6 +125,44 @@ def density_statement(result: Result, language: str = DEFAULT_LANGUAGE) -> str:
     how = phrase(language, "how_measured", material=density.material, basis=basis, levels=levels)
     band = phrase(language, "band", category=term(language, "category", density.category)) if density.category else ""
     return phrase(language, "mean_density", value=f"{density.mean_mg_cm3:.0f}", low=f"{low:.0f}", high=f"{high:.0f}", how=how, band=band)
+
+
+def trend_statement(result: Result, language: str = DEFAULT_LANGUAGE) -> str:
+    """The change since the latest earlier density that can be compared; why none can; empty where there is no earlier one."""
+    rows = trend(result)
+    if not rows:
+        return ""
+    comparable = [row for row in rows if isinstance(row.since, Change)]
+    if not comparable:
+        return phrase(language, "not_comparable", date=rows[-1].prior.scanned_on.isoformat(), reason=trend_verdict(rows[-1], language))
+    row = comparable[-1]
+    return phrase(
+        language,
+        "change",
+        date=row.prior.scanned_on.isoformat(),
+        change=change_text(row),
+        least=least_text(row),
+        verdict=trend_verdict(row, language),
+    )
+
+
+def change_text(row: TrendRow) -> str:
+    """ "-12", "+3"; a dash where there is no change to tell."""
+    return f"{round(row.since.change_mg_cm3) or 0:+d}" if isinstance(row.since, Change) else "–"
+
+
+def least_text(row: TrendRow) -> str:
+    """The least significant change, mg/cm3."""
+    return f"{row.since.least_significant_mg_cm3:.0f}" if isinstance(row.since, Change) else "–"
+
+
+def trend_verdict(row: TrendRow, language: str = DEFAULT_LANGUAGE) -> str:
+    """Whether the change is more than repeating the scan may give, or why it cannot be told."""
+    if isinstance(row.since, NotComparable):
+        return phrase(language, f"other_{row.since.obstacle.value}")
+    if not row.since.significant:
+        return phrase(language, "no_significant_change")
+    return phrase(language, "significant_decrease" if row.since.change_mg_cm3 < 0 else "significant_increase")
 
 
 def density_reasons(result: Result, language: str = DEFAULT_LANGUAGE) -> str:

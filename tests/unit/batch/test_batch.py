@@ -177,7 +177,7 @@ def test_only_the_wanted_files_stay(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_survives_a_crash_of_the_analysis(cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trabecula_service.bootstrap.ANALYSIS", "builders.fake_analysis:analyze")
+    monkeypatch.setattr("trabecula_service.batch.run.ANALYSIS", "builders.fake_analysis:analyze")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     write_series(small_ct(study_uid="1.2.0", series_uid="1.2.0.1", description="crash"), cohort / "crash")
     done = CliRunner().invoke(app, ["batch", str(cohort), "--out", str(tmp_path / "out"), "--workers", "1"])

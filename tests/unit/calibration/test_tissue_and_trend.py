@@ -13,7 +13,7 @@ from trabecula_calibration.matching import AcquisitionFacts
 from trabecula_calibration.physics import Material
 from trabecula_calibration.registry import Registry
 from trabecula_calibration.tissue import TissueReading, phantomless_line, tissue_disagreements
-from trabecula_calibration.trend import Change, Differences, NotComparable, change_between
+from trabecula_calibration.trend import Change, Differences, NotComparable, Obstacle, change_between
 from trabecula_morphometry.codes import Code
 
 LEVELS = [LevelHu(name=name, mean_hu=110.0, sd_hu=30, volume_mm3=2500) for name in ("L1", "L2", "L3")]
@@ -94,3 +94,24 @@ def test_a_change_below_the_least_significant_one_is_not_significant() -> None:
 @pytest.mark.parametrize("other", [density(90, Material.HA), density(90, basis=Basis.ESTIMATE)])
 def test_other_materials_and_bases_are_never_subtracted(other: Density) -> None:
     assert isinstance(change_between(density(100), other, Differences()), NotComparable)
+
+
+def test_two_estimates_are_compared_on_one_scanner_at_one_tube_voltage_only() -> None:
+    first, second = density(100, Material.HA, Basis.ESTIMATE), density(90, Material.HA, Basis.ESTIMATE)
+    assert isinstance(change_between(first, second, Differences()), Change)
+    for differences in (Differences(other_scanner=True), Differences(other_kvp=True)):
+        found = change_between(first, second, differences)
+        assert isinstance(found, NotComparable)
+        assert found.obstacle is Obstacle.SCANNER
+
+
+def test_a_phantom_ties_scans_of_different_kinds_together() -> None:
+    found = change_between(
+        density(100), density(80, basis=Basis.SIMULTANEOUS), Differences(other_scanner=True, other_kernel=True, other_phase=True)
+    )
+    assert isinstance(found, Change)
+    assert found.least_significant_mg_cm3 == pytest.approx(2.77 * (0.049**2 + 0.013**2 + 0.029**2) ** 0.5 * 90)
+
+
+def test_other_rules_for_the_volume_of_interest_are_never_subtracted() -> None:
+    assert isinstance(change_between(density(100), density(90), Differences(other_voi=True)), NotComparable)
