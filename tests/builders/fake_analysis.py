@@ -112,3 +112,9 @@ def slow_once(request: AnalyzeRequest, progress: Progress | None = None) -> Anal
         mark.write_text(str(os.getpid()))
         time.sleep(SLOW_SECONDS)
     return analyze(request, progress)
+
+
+def half_a_second(request: AnalyzeRequest, progress: Progress | None = None) -> AnalyzeOutcome:
+    """Takes half a second of the clock and nearly none of the processor, so that workers can be compared on a busy machine."""
+    time.sleep(0.5)
+    return analyze(request, progress)

@@ -10,6 +10,9 @@ from trabecula_service.api.problems import install_problems
 from trabecula_service.ops.health import check_health
 from trabecula_service.ops.metrics import LedgerCollector, metrics_text
 
+_HUNG_SECONDS = 900.0
+"""Far beyond every time limit of a step."""
+
 
 def build_health_app(context: WebContext) -> FastAPI:
     """An application with these two routes and nothing else, for a process without a page."""
@@ -35,6 +38,13 @@ def build_health(context: WebContext) -> APIRouter:
             heartbeat_age_s={name: round(age, 1) for name, age in health.heartbeat_age_s.items()},
         )
         return JSONResponse(answer.model_dump(mode="json"), status_code=503 if health.problems else 200)
+
+    @router.get("/livez")
+    def livez() -> Response:
+        """200 unless a loop of this process hangs: what a supervisor restarts by. A full disk or an absent PACS is no reason for that."""
+        hung = [name for name, age in context.heartbeats.ages_s().items() if age > _HUNG_SECONDS]
+        text = f"no sign of life from: {', '.join(hung)}\n" if hung else "alive\n"
+        return Response(text, status_code=503 if hung else 200, media_type="text/plain")
 
     @router.get("/metrics")
     def metrics() -> Response:

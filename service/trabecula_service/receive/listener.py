@@ -45,6 +45,7 @@ _MORE_CONNECTIONS = 32
 """Connections beyond the associations that may be open, so that each can still be told why it is refused; more are closed."""
 _MOST_REFUSED_CALLERS = 100
 _BACKLOG = 128
+_LEDGER_PAUSE_SECONDS = 1.0
 _LEAVE_SECONDS = 10.0
 
 log = structlog.get_logger("trabecula.receive")
@@ -201,8 +202,19 @@ class Listener:
             peer.accept(request, self._supported)
             end = peer.serve(lambda command, syntax: self._begin(command, syntax, association_id))
         finally:
-            self._commits.run(lambda connection: close_association(connection, association_id, end, self._clock()))
+            self._enter_end(association_id, end)
             log.info("association_ended", association_id=association_id, end=end, reason=peer.fault)
+
+    def _enter_end(self, association_id: int, end: End) -> None:
+        # Its studies wait for this row, so a ledger that is away for a moment is waited for; after a stop, others see that we are gone.
+        while True:
+            try:
+                self._commits.run(lambda connection: close_association(connection, association_id, end, self._clock()))
+                return
+            except SQLAlchemyError:
+                if self._socket is None:
+                    raise
+                time.sleep(_LEDGER_PAUSE_SECONDS)
 
     def _begin(self, command: Command, transfer_syntax_uid: str, association_id: int) -> Transfer:
         if command.field == C_STORE_RQ:
