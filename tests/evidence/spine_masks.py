@@ -8,6 +8,7 @@ plain (bone with a bright shell, disc, muscle, blur, noise), so that the truth i
 """
 
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +16,7 @@ from scipy import ndimage
 from trabecula_models.synthesis.spines import load_spine
 from trabecula_morphometry.expected import LevelHeights, expected_heights
 from trabecula_morphometry.frame import BodyShape, chain_tangents, fit_body, posterior_directions
+from trabecula_morphometry.heights import SixPointsLps
 from trabecula_morphometry.levels import LEVEL_OF_LABEL
 from trabecula_morphometry.measure import ColumnMeasurement, measure_column
 from trabecula_morphometry.norms import NORMS
@@ -66,8 +68,9 @@ def render(bodies: LabelVolume, arches: LabelVolume, seed: int = 7) -> Volume:
     bone = (bodies.labels_zyx > 0) | (arches.labels_zyx > 0)
     fine = ndimage.zoom(bone.astype(np.float32), 2, order=1, grid_mode=True, mode="nearest")
     inside = ndimage.gaussian_filter(fine, 1.0) >= 0.5
-    depth = ndimage.distance_transform_edt(inside) * 0.5 - 0.25
-    hu = np.where(inside, np.where(depth < 0.75, 1400.0, 90.0), 60.0).astype(np.float32)
+    # The outermost voxels of 0.5 mm and those that touch them, corners included: 0.75 mm.
+    core = ndimage.minimum_filter(inside, size=3)
+    hu = np.where(core, 90.0, np.where(inside, 1400.0, 60.0)).astype(np.float32)
     hu = ndimage.gaussian_filter(hu, 0.6 / 0.5)
     coarse = hu.reshape(bone.shape[0], 2, bone.shape[1], 2, bone.shape[2], 2).mean(axis=(1, 3, 5))
     coarse += ndimage.gaussian_filter(np.random.default_rng(seed).normal(0, 45, bone.shape), 0.7)
@@ -93,12 +96,49 @@ def norms() -> None:
             )
 
 
-def measure(name: str) -> tuple[ColumnMeasurement, dict[str, np.ndarray]]:
-    """The rendered spine measured with its own masks, and the heights of the masks."""
+@dataclass(frozen=True)
+class RenderedSpine:
+    """A rendered spine measured with its own masks: the shapes of the masks, and what was measured."""
+
+    shapes: dict[str, BodyShape]
+    measured: ColumnMeasurement
+
+    def mask_heights_mm(self) -> dict[str, np.ndarray]:
+        """Heights of the masks themselves."""
+        return {level: mask_heights_mm(shape) for level, shape in self.shapes.items()}
+
+    def departures_mm(self) -> list[float]:
+        """How far each of the six points of every level lies outside (+) or inside (-) the mask's endplate at the same depth."""
+        return [
+            departure
+            for level in self.measured.levels
+            if level.heights is not None
+            for departure in point_departures_mm(self.shapes[level.name], level.heights.points_lps_mm)
+        ]
+
+    def grade(self, name: str) -> int | None:
+        """Grade of a level, None where it was not graded."""
+        found = next(level for level in self.measured.levels if level.name == name)
+        return found.genant.grade if found.genant else None
+
+
+def point_departures_mm(shape: BodyShape, points: SixPointsLps) -> list[float]:
+    """Distance of six points from the surface of the mask along the superior axis, median over the central 10 mm, outwards positive."""
+    central = np.abs(shape.left_mm) <= 5
+    departures = []
+    for end, surface, outward in (("superior", shape.top_mm, 1), ("inferior", shape.bottom_mm, -1)):
+        for place in ("anterior", "middle", "posterior"):
+            up, back, _ = shape.frame.to_frame(np.array(getattr(points, f"{place}_{end}")))
+            near = np.abs(shape.posterior_mm - back) <= 1.5
+            departures.append(outward * float(up - np.nanmedian(surface[near][:, central])))
+    return departures
+
+
+def measure(name: str) -> RenderedSpine:
+    """One spine as CT of 1 mm, measured with its own masks."""
     bodies, arches, found = spine_of(name)
-    shapes = shapes_of(bodies, arches, found)
     measured = measure_column(render(bodies, arches), bodies, arches, found, slice_spacing_mm=1.0, age_years=75)
-    return measured, {level: mask_heights_mm(shape) for level, shape in shapes.items()}
+    return RenderedSpine(shapes=shapes_of(bodies, arches, found), measured=measured)
 
 
 def mask_losses(heights: dict[str, np.ndarray]) -> dict[str, float]:
@@ -117,9 +157,10 @@ def mask_losses(heights: dict[str, np.ndarray]) -> dict[str, float]:
 def fractured() -> None:
     """Print heights, losses and grades of the fractured spines."""
     for name, table in GRADES.items():
-        measured, heights = measure(name)
+        spine = measure(name)
+        heights = spine.mask_heights_mm()
         losses = mask_losses(heights)
-        for level in measured.levels:
+        for level in spine.measured.levels:
             own = heights.get(level.name)
             error = (level.heights.heights_mm.as_array() - own).round(1).tolist() if level.heights is not None and own is not None else None
             grade = level.genant.grade if level.genant else None
@@ -129,6 +170,9 @@ def fractured() -> None:
                 f"{name:16} {level.name:4} table {table.get(level.name, '-')}  grade {grade} {kind}  loss {loss}"
                 f"  of the mask {losses.get(level.name, float('nan')):.2f}  height - mask mm {error}  {[str(c) for c in level.excluded]}\n"
             )
+        away = np.array(spine.departures_mm())
+        within = np.mean(np.abs(away) <= 1)
+        sys.stdout.write(f"{name:16} {away.size} points: {away.mean():+.2f} mm outside the mask on average, {within:.0%} within 1 mm\n")
 
 
 if __name__ == "__main__":
