@@ -15,6 +15,9 @@ from trabecula_morphometry.volume import Grid, Volume
 STRAIGHT = PhantomPose(origin_lps_mm=(0.0, 0.0, 0.0))
 ASKEW = PhantomPose(origin_lps_mm=(14.0, -13.0, 5.0), angle_deg=23.0, lean_x=0.05, lean_y=-0.06, scale=1.1)
 TURNED = PhantomPose(origin_lps_mm=(-12.0, 20.0, 0.0), angle_deg=181.0, lean_y=0.1, scale=0.9)
+LEANING = PhantomPose(origin_lps_mm=(6.4, -13.7, 1.1), angle_deg=175.0, lean_x=-0.07, lean_y=0.08, scale=1.09)
+SMALL = PhantomPose(origin_lps_mm=(-9.0, 8.0, 3.0), angle_deg=-15.0, lean_x=-0.05, lean_y=0.06, scale=0.94)
+SPINE = {"size_mm": (310.0, 200.0, 120.0), "spacing_xyz_mm": (0.9, 0.9, 3.0)}
 THICK = {"spacing_xyz_mm": (0.9, 0.9, 5.0), "noise_sd_hu": 20.0, "size_mm": (300.0, 180.0, 120.0)}
 FAST = {"size_mm": (300.0, 180.0, 80.0), "spacing_xyz_mm": (1.0, 1.0, 3.0)}
 
@@ -39,7 +42,9 @@ def read(definition: PhantomDefinition, kvp: float, pose: PhantomPose, **more: o
         ("qrm-bdc-3", 80.0, TURNED, THICK),
         ("b-mas-200", 100.0, ASKEW, {"blur_mm": 0.4, "noise_sd_hu": 30.0}),
         ("siemens-osteo", 120.0, STRAIGHT, {"noise_sd_hu": 20.0}),
-        ("esp", 120.0, STRAIGHT, {"size_mm": (310.0, 200.0, 120.0), "spacing_xyz_mm": (0.9, 0.9, 2.5)}),
+        ("esp", 120.0, STRAIGHT, {**SPINE, "spacing_xyz_mm": (0.9, 0.9, 2.5)}),
+        ("esp", 80.0, LEANING, {**SPINE, "noise_sd_hu": 10.0}),
+        ("esp", 140.0, SMALL, {**SPINE, "noise_sd_hu": 20.0}),
     ],
 )
 def test_the_line_is_found_within_one_percent_and_one_mg(name: str, kvp: float, pose: PhantomPose, more: dict[str, object]) -> None:
