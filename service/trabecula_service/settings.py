@@ -359,12 +359,12 @@ class ApiSettings(_Section):
     """The page and the REST interface."""
 
     host: str = "127.0.0.1"
-    """Address of the page. This machine only, because there is no log-in yet."""
+    """Address of the page. This machine only, until somebody decides otherwise."""
     port: Port = 8120
     """TCP port of the page; 0 takes a free one."""
     allow_remote: bool = False
-    """Must be true for any other address than this machine's: everybody who reaches the port sees patient names. Only behind a proxy
-    that asks for a log-in."""
+    """Must be true for any other address than this machine's. Callers from elsewhere need a key or a log-in (`[auth]`), but the page
+    itself speaks plain HTTP: put a proxy with TLS in front."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     """Host names under which the page may be called; others are refused, which stops a foreign web page from reading it through a
     visitor's browser."""
@@ -394,6 +394,36 @@ class LedgerSettings(_Section):
     need no right to change tables."""
 
 
+_RoleName = Literal["viewer", "reviewer", "physicist", "sender", "admin"]
+
+
+class OidcSettings(_Section):
+    """Log-in by the site's identity provider (OpenID Connect)."""
+
+    issuer: HttpUrl | None = None
+    """Address of the provider, such as "https://login.example.org/realms/hospital"; none by default: people log in with keys."""
+    client_id: str = ""
+    """Name under which the provider knows this service. Its redirect address there is that of the page with "/login/oidc/callback"."""
+    client_secret_file: Path | None = None
+    """File with the secret that goes with the name; none for a public client."""
+    scope: str = "openid profile email"
+    """What is asked for; some providers give groups only for "groups"."""
+    roles_claim: str = "groups"
+    """Claim of the ID token with the person's groups or roles; dots go inside, as in "realm_access.roles"."""
+    roles: dict[str, _RoleName] = {}
+    """Which group has which role: `"bone-readers" = "reviewer"`. Whoever is in several has the strongest; whoever is in none is refused."""
+
+
+class AuthSettings(_Section):
+    """Who may see and do what on the page and in the REST interface."""
+
+    loopback_role: Literal["none", "viewer", "reviewer", "physicist", "admin"] = "admin"
+    """Role of callers from this machine itself, who need no log-in. "none" where several people work on this machine."""
+    session_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
+    """After so many hours one has to log in again: a shift."""
+    oidc: OidcSettings = OidcSettings()
+
+
 class LogSettings(_Section):
     """The log, on standard error. It never holds patient data."""
 
@@ -418,6 +448,7 @@ class Settings(BaseSettings):
     deliver: DeliverSettings = DeliverSettings()
     ledger: LedgerSettings = LedgerSettings()
     api: ApiSettings = ApiSettings()
+    auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -487,7 +518,7 @@ def _check_exposure(settings: Settings, path: Path | None) -> None:
     if settings.api.host in ("127.0.0.1", "::1", "localhost") or settings.api.allow_remote:
         return
     raise SettingsError(
-        f"api.host = {settings.api.host!r} would show patient names to everybody who reaches the port",
+        f"api.host = {settings.api.host!r} would send patient names over the network in the clear",
         where=str(path or "defaults"),
-        hint="keep 127.0.0.1, or set api.allow_remote = true behind a proxy that asks for a log-in, and api.allowed_hosts to its names",
+        hint="keep 127.0.0.1, or set api.allow_remote = true behind a proxy that brings TLS, and api.allowed_hosts to its names",
     )

@@ -30,7 +30,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         data=tmp_path,
         clock=lambda: 1_780_000_000.0,
     )
-    yield TestClient(build_app(context), base_url="http://localhost")
+    yield TestClient(build_app(context), base_url="http://localhost", client=("127.0.0.1", 40000))
     ledger.close()
 
 

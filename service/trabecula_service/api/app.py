@@ -12,6 +12,7 @@ from trabecula_service.api.context import WebContext
 from trabecula_service.api.health import build_health
 from trabecula_service.api.problems import install_problems, problem
 from trabecula_service.api.routes import build_api
+from trabecula_service.security.guard import install_security
 from trabecula_service.web.pages import STATIC_FOLDER, build_pages
 
 _HEADERS = {
@@ -20,6 +21,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "Cache-Control": "no-store",
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,6 +31,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 def build_app(context: WebContext) -> FastAPI:
     """The application; nothing starts here."""
     app = FastAPI(title="Trabecula", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    install_security(app, context)
     hosts = context.settings.api.allowed_hosts
 
     @app.middleware("http")

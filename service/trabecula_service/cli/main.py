@@ -8,6 +8,7 @@ from trabecula_service.cli.calibrate import calibrate
 from trabecula_service.cli.demo import demo
 from trabecula_service.cli.evaluate import evaluate
 from trabecula_service.cli.export import export
+from trabecula_service.cli.security import audit, key
 from trabecula_service.cli.serve import api, deliver, listen, migrate, serve, work
 from trabecula_service.cli.train import synthesize, train
 from trabecula_service.cli.validate import validate
@@ -30,6 +31,8 @@ app.command()(train)
 app.command()(synthesize)
 app.add_typer(calibrate, name="calibrate")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(key, name="key")
+app.add_typer(audit, name="audit")
 app.command()(export)
 app.command()(validate)
 app.command()(version)

@@ -230,3 +230,54 @@ tallies = Table(
     Column("name", _short(16), primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", _short(8), primary_key=True),
+    Column("name", _short(64), nullable=False),
+    Column("role", _short(16), nullable=False),
+    Column("secret_sha256", _short(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", _short(64), nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", _short(64), primary_key=True),
+    Column("name", _short(64), nullable=False),
+    Column("role", _short(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("key_id", ForeignKey("api_keys.id"), comment="the key that opened it: revoked, it ends the session"),
+)
+
+logins = Table(
+    "logins",
+    metadata,
+    Column("state_sha256", _short(64), primary_key=True),
+    Column("nonce", _short(64), nullable=False),
+    Column("verifier", _short(128), nullable=False),
+    Column("next_path", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _WIDE, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("actor", _short(64), nullable=False),
+    Column("role", _short(16), nullable=False),
+    Column("via", _short(16), nullable=False),
+    Column("address", _short(64), nullable=False),
+    Column("action", _short(16), nullable=False),
+    Column("study_id", _short(32), nullable=False),
+    Column("outcome", _short(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("sha256", _short(64), nullable=False, comment="of the hash of the row before and this row"),
+    Index("ix_audit_at", "at"),
+)

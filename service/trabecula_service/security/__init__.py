@@ -1,0 +1,1 @@
+"""Who may do what: keys, log-in, roles, and the audit trail."""
