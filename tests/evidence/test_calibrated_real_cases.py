@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.real_ct import load_case
+from builders.real_ct import CASES, load_case
 from trabecula_calibration.contrast import ContrastReading, Phase, read_contrast
 from trabecula_calibration.density import DensityAssessment, LevelHu, assess_density
 from trabecula_calibration.entries import CalibrationEntry
@@ -77,8 +77,10 @@ def test_the_published_density_lies_in_the_interval_of_a_plausible_line(shared: 
 
 
 @pytest.mark.real_ct
-@pytest.mark.parametrize("name", ["hcc-007-arterial", "hcc-007-portal"])
+@pytest.mark.parametrize("name", CASES)
 def test_the_phase_is_read_from_the_image(shared: Path, name: str) -> None:
     case = load_case(shared / "ct", name)
-    column = measure_column(case.volume, case.bodies, None, case.vertebrae, slice_spacing_mm=2.5)
-    assert read_contrast(case.volume, list(column.shapes.items())).phase.value == case.reader["contrast"]["phase"]
+    column = measure_column(case.volume, case.bodies, None, case.vertebrae, slice_spacing_mm=case.volume.grid.slice_spacing_mm)
+    reading = read_contrast(case.volume, list(column.shapes.items()))
+    assert reading.phase.value == case.reader["contrast"]["phase"]
+    assert reading.confidence > 0.9
