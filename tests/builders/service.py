@@ -36,6 +36,7 @@ class Collector:
     def start(self) -> "Collector":
         """Listen, on the same port as before if there was one."""
         self._ae = AE(ae_title="PACS")
+        self._ae.add_supported_context("1.2.840.10008.1.1")
         for context in AllStoragePresentationContexts:
             self._ae.add_supported_context(context.abstract_syntax)
         self._server = self._ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
@@ -71,9 +72,9 @@ class RunningService:
     dicom_port: int = 0
     url: str = ""
 
-    def get(self, path: str) -> httpx2.Response:
+    def get(self, path: str, **options: Any) -> httpx2.Response:
         """GET from the service."""
-        return httpx2.get(self.url + path, timeout=10)
+        return httpx2.get(self.url + path, timeout=10, **options)
 
     def post(self, path: str, **options: Any) -> httpx2.Response:
         """POST to the service."""
@@ -177,10 +178,17 @@ def running_service(
 
 
 def send(
-    port: int, datasets: Sequence[Dataset], *, ae_title: str = "SCANNER", called: str = "TRABECULA", address: str = "127.0.0.1"
+    port: int,
+    datasets: Sequence[Dataset],
+    *,
+    ae_title: str = "SCANNER",
+    called: str = "TRABECULA",
+    address: str = "127.0.0.1",
+    patience_seconds: float = 30.0,
 ) -> list[int]:
     """C-STORE over one association; the statuses, or an empty list if the association was refused."""
     ae = AE(ae_title=ae_title)
+    ae.dimse_timeout = patience_seconds
     pairs = {(str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)) for d in datasets}
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
     association = ae.associate("127.0.0.1", port, contexts=contexts, ae_title=called, bind_address=(address, 0))
