@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
+from builders.calibrations import ENTRY
 from builders.service import Collector, RunningService, running_service, send, wait_ticks
 from builders.small_ct import small_ct
+from trabecula_calibration.entries import entry_toml
 
 MARK = "ZQXMARKZQX"
 SCRIPT = "<script>alert(1)</script>"
@@ -78,15 +80,55 @@ def test_no_patient_data_in_metrics_addresses_and_file_names(service: RunningSer
 
 
 def test_the_work_list_shows_the_patient_with_everything_escaped(service: RunningService) -> None:
-    page = service.get("/").text
-    assert f"{MARK}^Name" in page
+    page = service.get("/?show=all").text
+    assert f"{MARK}, Name" in page
     assert SCRIPT not in page
     assert "&lt;script&gt;" in page
     assert "script-src 'self'" in service.get("/").headers["content-security-policy"]
 
 
-def test_the_work_list_says_how_to_let_a_refused_caller_in(service: RunningService) -> None:
-    assert "SCANNER@127.0.0.2" in service.get("/").text
+def test_the_work_list_begins_with_what_is_to_be_read(service: RunningService) -> None:
+    page = service.get("/").text
+    assert page.count('class="open"') == 2
+    assert "Vertebral height loss: L2 32 %" in page
+    assert "NO_SPINE" not in page
+    assert "NO_SPINE" in service.get("/?show=trouble").text
+
+
+def test_a_list_in_which_nothing_is_new_is_not_sent_again(service: RunningService) -> None:
+    asking = {"HX-Request": "true"}
+    for _ in wait_ticks(20):
+        # The list says how long ago things were, so two looks may fall into different minutes.
+        fingerprint = service.get("/?show=signed", headers=asking).text.partition('data-fingerprint="')[2].partition('"')[0]
+        if service.get(f"/?show=signed&seen={fingerprint}", headers=asking).status_code == 204:
+            return
+    raise AssertionError("an unchanged list was sent again and again")
+
+
+def test_a_patient_is_searched_without_a_name_in_the_address(service: RunningService) -> None:
+    assert service.post("/search", data={"patient": MARK.lower()}).text.count('class="open"') == 5
+    assert service.post("/search", data={"patient": f"{MARK}-ID"}).text.count('class="open"') == 5
+    assert service.post("/search", data={"patient": "%"}).text.count('class="open"') == 0
+    assert service.get(f"/search?patient={MARK}").status_code in (404, 405)
+
+
+def test_the_administrator_sees_how_to_let_a_refused_caller_in_and_counts_that_add_up(service: RunningService) -> None:
+    page = service.get("/administration").text
+    assert "SCANNER@127.0.0.2" in page
+    assert MARK not in page
+    assert "C-ECHO answered" in service.post("/administration/destinations/pacs/test").text
+    assert service.post("/administration/destinations/none/test").status_code == 404
+
+
+def test_the_physicist_adds_an_entry_on_the_page_and_a_wrong_one_is_refused_with_the_reason(service: RunningService) -> None:
+    assert "No entry yet." in service.get("/physicist").text
+    refused = service.post("/physicist/entries", data={"toml": "[[entry]]\nid = 'x'\n"})
+    assert refused.status_code == 422
+    assert "Not added" in refused.text
+    assert service.post("/physicist/entries", data={"toml": entry_toml(ENTRY)}).status_code == 200
+    page = service.get("/physicist").text
+    assert "ge-120" in page
+    assert "0.7400 × HU" in page
 
 
 def test_the_counts_add_up(service: RunningService) -> None:
@@ -122,7 +164,7 @@ def test_the_state_filter_and_paging(service: RunningService) -> None:
     pages = [service.get(f"/api/v1/studies?limit=2&offset={offset}").json()["studies"] for offset in (0, 2, 4)]
     assert [len(page) for page in pages] == [2, 2, 1]
     assert len({row["id"] for page in pages for row in page}) == 5
-    assert service.get("/?state=failed").status_code == 200
+    assert service.get("/?state=failed").text.count('class="open"') == 2
 
 
 def test_documents_are_the_delivered_bytes(service: RunningService) -> None:

@@ -9,17 +9,20 @@ from fastapi.staticfiles import StaticFiles
 from trabecula_service import __version__
 from trabecula_service.api.calibrations import build_calibrations
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.exports import build_exports
 from trabecula_service.api.health import build_health
 from trabecula_service.api.problems import install_problems, problem
+from trabecula_service.api.reviews import build_reviews
 from trabecula_service.api.routes import build_api
 from trabecula_service.security.guard import install_security
-from trabecula_service.web.pages import STATIC_FOLDER, build_pages
+from trabecula_service.web.pages import FONT_FOLDER, STATIC_FOLDER, build_pages
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": a browser then hides the origin of our own forms, and the guard below could not tell them from foreign ones.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
@@ -45,8 +48,11 @@ def build_app(context: WebContext) -> FastAPI:
     install_problems(app)
     app.include_router(build_health(context))
     app.include_router(build_api(context))
+    app.include_router(build_reviews(context))
+    app.include_router(build_exports(context))
     app.include_router(build_calibrations(context))
     app.include_router(build_pages(context))
+    app.mount("/static/fonts", StaticFiles(directory=FONT_FOLDER), name="fonts")
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
     return app
 

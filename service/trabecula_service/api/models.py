@@ -31,6 +31,11 @@ class StudySummary(_Answer):
     progress: str
     code: str
     headline: str
+    attention: int
+    """3 first, 2 note, 1 routine, 0 nothing measured."""
+
+    verdict: str
+    """Of a reader on the latest version: accepted, amended, rejected, or empty."""
 
     @classmethod
     def of(cls, row: StudyRow) -> "StudySummary":
@@ -46,6 +51,8 @@ class StudySummary(_Answer):
             progress=row.progress,
             code=row.code,
             headline=row.headline,
+            attention=row.attention,
+            verdict=row.verdict,
         )
 
 
@@ -55,6 +62,9 @@ class StudyList(_Answer):
     studies: list[StudySummary]
     limit: int
     offset: int
+    next: str | None
+    """Cursor of the next page, to be given as ``after``; null at the end."""
+
     received: int
     counts: dict[State, int]
     objects: dict[str, int]

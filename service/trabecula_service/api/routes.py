@@ -1,12 +1,14 @@
 """Routes of ``/api/v1``. Addresses hold our own study ids only."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.etags import is_known, tagged
 from trabecula_service.api.models import HistoryEntry, RetryAnswer, StudyDetail, StudyList, StudySummary, Version
 from trabecula_service.ledger.queries import (
     StudyRow,
@@ -14,15 +16,16 @@ from trabecula_service.ledger.queries import (
     count_instances,
     count_states,
     count_study_instances,
+    find_document,
     find_study,
     list_deliveries,
     list_documents,
     list_events,
-    list_studies,
     list_versions,
 )
 from trabecula_service.ledger.retry import retry_study
 from trabecula_service.ledger.states import State, StateError
+from trabecula_service.ledger.study_filter import CursorError, StudyFilter, list_filtered
 
 StudyId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{16}$", description="our own id of the study")]
 VersionNumber = Annotated[int, PathParameter(ge=1, le=2**31)]
@@ -44,23 +47,43 @@ def build_api(context: WebContext) -> APIRouter:
 
     @router.get("/api/v1/studies")
     def studies(
-        state: State | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 50, offset: Annotated[int, Query(ge=0, le=2**31)] = 0
+        state: State | None = None,
+        verdict: Annotated[Literal["none", "accepted", "amended", "rejected"] | None, Query(description="of a reader")] = None,
+        attention: Annotated[int | None, Query(ge=0, le=3, description="3 first, 2 note, 1 routine, 0 nothing measured")] = None,
+        study_instance_uid: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9.]+$")] = None,
+        since: Annotated[datetime | None, Query(description="received at this time or later")] = None,
+        until: Annotated[datetime | None, Query(description="received before this time")] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        after: Annotated[str | None, Query(max_length=64, description='the "next" of the page before')] = None,
     ) -> StudyList:
-        """Studies, the newest first, with counts over all of them."""
+        """Studies, the newest first, with counts over all of them. For many pages follow ``next``: it stays right while studies arrive."""
+        wanted = StudyFilter(
+            state=state,
+            verdict=None if verdict is None else verdict.replace("none", ""),
+            attention=attention,
+            study_instance_uid=study_instance_uid,
+            since=since.timestamp() if since else None,
+            until=until.timestamp() if until else None,
+        )
         with context.ledger.read() as connection:
-            rows = list_studies(connection, state=state, limit=limit, offset=offset)
+            try:
+                rows, following = list_filtered(connection, wanted, limit=limit, offset=offset, after=after)
+            except CursorError as error:
+                raise HTTPException(422, str(error)) from error
             counts, objects = count_states(connection), count_instances(connection)
         return StudyList(
             studies=[StudySummary.of(row) for row in rows],
             limit=limit,
             offset=offset,
+            next=following,
             received=sum(counts.values()),
             counts=counts,
             objects=objects,
         )
 
-    @router.get("/api/v1/studies/{study_id}")
-    def study(study_id: StudyId) -> StudyDetail:
+    @router.get("/api/v1/studies/{study_id}", response_model=StudyDetail)
+    def study(study_id: StudyId, request: Request) -> Response:
         """One study with its versions, documents, deliveries and history."""
         with context.ledger.read() as connection:
             row = study_or_404(find_study(connection, study_id))
@@ -68,39 +91,45 @@ def build_api(context: WebContext) -> APIRouter:
                 Version.of(version, study_id, list_documents(connection, version.id), list_deliveries(connection, version.id))
                 for version in list_versions(connection, study_id)
             ]
-            return StudyDetail(
+            detail = StudyDetail(
                 study=StudySummary.of(row),
                 objects=count_study_instances(connection, study_id),
                 versions=versions,
                 history=[HistoryEntry.of(event) for event in list_events(connection, study_id)],
             )
+        return tagged(request, detail.model_dump_json().encode(), "application/json")
 
     @router.get("/api/v1/results/{study_id}")
-    def result(study_id: StudyId, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> Response:
+    def result(study_id: StudyId, request: Request, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> Response:
         """``result.json`` of a study: of the latest version that has one, or of the version asked for."""
         with context.ledger.read() as connection:
             study_or_404(find_study(connection, study_id))
             found = pick_result(list_versions(connection, study_id), version)
         if found is None or found.result_json is None:
             raise HTTPException(404, "there is no result yet; the state of the study says why")
-        return Response(found.result_json, media_type="application/json", headers={"Trabecula-Result-Version": str(found.number)})
+        return tagged(request, found.result_json.encode(), "application/json", {"Trabecula-Result-Version": str(found.number)})
 
     @router.get("/api/v1/studies/{study_id}/versions/{version}/documents/{name}")
-    def document(study_id: StudyId, version: VersionNumber, name: Annotated[str, PathParameter(max_length=64)]) -> FileResponse:
-        """One document, the bytes as they were stored and delivered."""
+    def document(
+        study_id: StudyId, version: VersionNumber, name: Annotated[str, PathParameter(max_length=64)], request: Request
+    ) -> Response:
+        """One document, the bytes as they were stored and delivered; its ETag is their SHA-256."""
         with context.ledger.read() as connection:
-            rows = [row for row in list_versions(connection, study_id) if row.number == version]
-            documents = [row for row in list_documents(connection, rows[0].id) if row.name == name] if rows else []
-        if not documents:
+            found = find_document(connection, study_id, version, name)
+        if found is None:
             raise HTTPException(404, "there is no such document")
+        etag = f'"{found.sha256}"'
+        if is_known(request, etag):
+            return Response(status_code=304, headers={"ETag": etag})
         # The path comes from the ledger, not from the address.
-        path = context.data / documents[0].path
+        path = context.data / found.path
         media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
         inline = path.suffix in (".png", ".pdf", ".json")
         return FileResponse(
             path,
             media_type=media_type,
             filename=f"{study_id}-v{version}-{name}",
+            headers={"ETag": etag},
             content_disposition_type="inline" if inline else "attachment",
         )
 

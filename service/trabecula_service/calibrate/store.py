@@ -1,5 +1,6 @@
 """The registry of one data folder, for commands that run beside the service."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,18 @@ def calibration_policy(settings: Settings) -> CalibrationPolicy:
         ),
         rules=drift_rules(settings),
     )
+
+
+def phantom_picture_path(data: Path, entry_id: str) -> Path:
+    """Where the picture of an entry's phantom scan is kept for the page; named by a hash, because ids may hold any sign."""
+    return data / "phantoms" / f"{hashlib.sha256(entry_id.encode()).hexdigest()[:24]}.png"
+
+
+def keep_phantom_picture(config: Path | None, data: Path | None, entry_id: str, png: bytes) -> None:
+    """Keep the picture of the phantom scan that an entry of the registry came from."""
+    path = phantom_picture_path(read_settings(config, data=data).data.absolute(), entry_id)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(png)
 
 
 def drift_rules(settings: Settings) -> DriftRules:

@@ -55,11 +55,12 @@ def fit(
     """Find a phantom in a scan, measure its inserts, fit the line; a bad fit is refused with its reasons (exit code 3)."""
     from trabecula_calibration.registry import registry_toml
     from trabecula_service.calibrate.phantom_series import entry_of
+    from trabecula_service.calibrate.store import keep_phantom_picture
 
     with _readable_errors():
         scan, reading = _read(series, phantom, acquisition)
         if picture is not None:
-            _write_picture(picture, scan, reading)
+            picture.write_bytes(_picture(scan, reading))
         _print_reading(reading, scan)
         if reading.reasons:
             _refuse(reading.reasons)
@@ -79,6 +80,7 @@ def fit(
             out.write_text(registry_toml([entry]), encoding="utf-8")
         if add_it:
             _add_to_registry(registry_toml([entry]), by, config, data)
+            keep_phantom_picture(config, data, entry.id, _picture(scan, reading))
 
 
 @calibrate.command()
@@ -226,10 +228,10 @@ def _print_reading(reading: "PhantomReading", scan: "PhantomSeries") -> None:
     )
 
 
-def _write_picture(path: Path, scan: "PhantomSeries", reading: "PhantomReading") -> None:
+def _picture(scan: "PhantomSeries", reading: "PhantomReading") -> bytes:
     from trabecula_service.calibrate.pictures import phantom_picture
 
-    path.write_bytes(phantom_picture(scan.volume, reading, scan.acquisition.kvp or 0.0))
+    return phantom_picture(scan.volume, reading, scan.acquisition.kvp or 0.0)
 
 
 def _add_to_registry(text: str, by: str, config: Path | None, data: Path | None) -> None:

@@ -29,6 +29,8 @@ class StudyRow:
     progress: str
     code: str
     headline: str
+    attention: int = 0
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ class RefusedCaller:
     reason: str
 
 
-_STUDY_COLUMNS = (
+STUDY_COLUMNS = (
     studies.c.id,
     studies.c.study_instance_uid,
     studies.c.patient_name,
@@ -118,6 +120,8 @@ _STUDY_COLUMNS = (
     versions.c.progress,
     versions.c.code,
     versions.c.headline,
+    studies.c.attention,
+    studies.c.verdict,
 )
 _LATEST = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
 
@@ -129,18 +133,19 @@ def list_studies(connection: Connection, *, state: State | None, limit: int, off
     if state is not None:
         page = page.where(studies.c.state == state)
     page = page.order_by(studies.c.first_received_at.desc(), studies.c.id.desc()).limit(limit).offset(offset)
-    query = select(*_STUDY_COLUMNS).join(versions, _LATEST).where(studies.c.id.in_(page))
+    query = select(*STUDY_COLUMNS).join(versions, _LATEST).where(studies.c.id.in_(page))
     rows = connection.execute(query.order_by(studies.c.first_received_at.desc(), studies.c.id.desc()))
-    return [_study_row(row._asdict()) for row in rows]
+    return [study_row(row._asdict()) for row in rows]
 
 
 def find_study(connection: Connection, study_id: str) -> StudyRow | None:
     """One study by our own id."""
-    row = connection.execute(select(*_STUDY_COLUMNS).join(versions, _LATEST).where(studies.c.id == study_id)).first()
-    return _study_row(row._asdict()) if row else None
+    row = connection.execute(select(*STUDY_COLUMNS).join(versions, _LATEST).where(studies.c.id == study_id)).first()
+    return study_row(row._asdict()) if row else None
 
 
-def _study_row(values: dict[str, object]) -> StudyRow:
+def study_row(values: dict[str, object]) -> StudyRow:
+    """From the columns ``STUDY_COLUMNS``."""
     return StudyRow(**{**values, "state": State(str(values["state"]))})  # type: ignore[arg-type]
 
 
@@ -171,6 +176,16 @@ def list_documents(connection: Connection, version_id: int) -> list[DocumentRow]
         .order_by(documents.c.name)
     )
     return [DocumentRow(**row._asdict()) for row in rows]
+
+
+def find_document(connection: Connection, study_id: str, number: int, name: str) -> DocumentRow | None:
+    """One document of one version."""
+    row = connection.execute(
+        select(documents.c.id, documents.c.name, documents.c.path, documents.c.sha256, documents.c.size_bytes)
+        .join(versions, versions.c.id == documents.c.version_id)
+        .where(versions.c.study_id == study_id, versions.c.number == number, documents.c.name == name)
+    ).first()
+    return DocumentRow(**row._asdict()) if row else None
 
 
 def list_events(connection: Connection, study_id: str, *, limit: int = 500) -> list[EventRow]:

@@ -29,3 +29,16 @@ def size_text(size_bytes: int) -> str:
     if size_bytes < 1024:
         return f"{size_bytes} B"
     return f"{size_bytes / 1024:.0f} KiB" if size_bytes < 1024**2 else f"{size_bytes / 1024**2:.1f} MiB"
+
+
+def name_text(dicom_name: str) -> str:
+    """A DICOM person name as people read it: "Family, Given (ideographic)"; anything else as it is."""
+    groups = [_readable(group) for group in dicom_name.split("=")]
+    shown = [group for group in groups[:2] if group]
+    return f"{shown[0]} ({shown[1]})" if len(shown) > 1 else (shown[0] if shown else "")
+
+
+def _readable(group: str) -> str:
+    family, *rest = (part.strip() for part in group.split("^"))
+    others = " ".join(part for part in rest if part)
+    return f"{family}, {others}" if family and others else family or others
