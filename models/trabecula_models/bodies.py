@@ -1,6 +1,6 @@
 """From class probabilities to one body mask per vertebra: a watershed between neighbours."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,12 @@ Box = tuple[slice, ...]
 """A part of an array, one slice per axis."""
 
 BODY_PROBABILITY = 0.5
+
+MERGED_VOLUME_RATIO, MERGED_LENGTH_RATIO = 1.6, 1.5
+"""An instance that exceeds its neighbours' medians by both is two bodies: neighbours differ by less than 1.35 in either (VID table)."""
+
+FEWEST_FOR_COMPARISON = 4
+"""With fewer bodies in view, what is usual in this patient is not known."""
 
 SMALLEST_BODY_ML = 2.0
 """A crushed upper thoracic body still has about 4 ml; less is a speckle or a sliver at the end of the field."""
@@ -75,6 +81,65 @@ def split_bodies(maps: ClassMaps, chain: list[BodyCandidate], spacing_mm: float)
         sizes[0] = 0
         kept = ndimage.binary_fill_holes(parts == sizes.argmax())
         out[box][kept] = index
+    return out
+
+
+def part_merged_bodies(instances: NDArray[np.int16], chain: list[BodyCandidate], spacing_mm: float) -> list[BodyCandidate]:
+    """The chain with two members where one instance holds two bodies.
+
+    In severely biconcave ("fish") vertebrae the endplates of neighbours nearly touch and their two centres melt into one peak between
+    them. Such an instance has nearly twice the volume and the length of its neighbours; no healthy one has.
+
+    Parameters
+    ----------
+    instances : bodies 1, 2, ... of ``chain`` on an LPS-parallel grid, axes [z, y, x].
+    """
+    if len(chain) < FEWEST_FOR_COMPARISON:
+        return chain
+    volumes, lengths_mm, axes = _sizes(instances, chain, spacing_mm)
+    parted: list[BodyCandidate] = []
+    for index, candidate in enumerate(chain):
+        around = [other for other in range(max(index - 2, 0), min(index + 3, len(chain))) if other != index and volumes[other] > 0]
+        if (
+            around
+            and volumes[index] > MERGED_VOLUME_RATIO * float(np.median(volumes[around]))
+            and lengths_mm[index] > MERGED_LENGTH_RATIO * float(np.median(lengths_mm[around]))
+        ):
+            parted.extend(_halves(candidate, axes[index] * lengths_mm[index] / 4, instances == index + 1, spacing_mm))
+        else:
+            parted.append(candidate)
+    return parted
+
+
+def _sizes(
+    instances: NDArray[np.int16], chain: list[BodyCandidate], spacing_mm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Volume in ml, length along the column in mm and downward axis (x, y, z) of every instance."""
+    centers = np.array([candidate.center_lps_mm for candidate in chain])
+    count = len(chain)
+    volumes, lengths_mm = body_volumes_ml(instances, count, spacing_mm), np.zeros(count)
+    axes = np.array([centers[min(index + 1, count - 1)] - centers[max(index - 1, 0)] for index in range(count)])
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    for index, box in enumerate(ndimage.find_objects(instances, max_label=count)):
+        if box is not None:
+            along_mm = np.argwhere(instances[box] == index + 1)[:, ::-1] @ axes[index] * spacing_mm
+            lengths_mm[index] = float(np.subtract(*np.percentile(along_mm, (95, 5))))
+    return volumes, lengths_mm, axes
+
+
+def _halves(
+    candidate: BodyCandidate, offset_xyz_mm: NDArray[np.float64], mask: NDArray[np.bool_], spacing_mm: float
+) -> list[BodyCandidate]:
+    """Two candidates a quarter of the length above and below the middle of the instance, on its nearest voxels."""
+    voxels = np.argwhere(mask)
+    middle = voxels.mean(axis=0)
+    out = []
+    for side in (-1, 1):
+        wanted = middle + side * offset_xyz_mm[::-1] / spacing_mm
+        z, y, x = voxels[np.argmin(np.linalg.norm(voxels - wanted, axis=1))]
+        moved = np.array([x, y, z]) - np.array(candidate.voxel_zyx[::-1])
+        center = candidate.center_lps_mm + moved * spacing_mm
+        out.append(replace(candidate, voxel_zyx=(int(z), int(y), int(x)), center_lps_mm=center))
     return out
 
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, rib_probability, sacrum_below, sacrum_mask
-from trabecula_models.bodies import BODY_PROBABILITY, SMALLEST_BODY_ML, ClassMaps, body_volumes_ml, box_around, split_bodies
+from trabecula_models.bodies import (
+    BODY_PROBABILITY,
+    SMALLEST_BODY_ML,
+    ClassMaps,
+    body_volumes_ml,
+    box_around,
+    part_merged_bodies,
+    split_bodies,
+)
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, heat_peaks
 from trabecula_models.delineate import delineate_column
@@ -116,6 +124,9 @@ class SpineSegmenter:
 def _bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
     """The chain without members that turned out to be specks, and the instances of the rest."""
     instances = split_bodies(maps, chain, voxel_mm)
+    parted = part_merged_bodies(instances, chain, voxel_mm)
+    if len(parted) > len(chain):
+        chain, instances = parted, split_bodies(maps, parted, voxel_mm)
     volumes = body_volumes_ml(instances, len(chain), voxel_mm)
     real = [candidate for candidate, volume in zip(chain, volumes, strict=True) if volume >= SMALLEST_BODY_ML]
     if len(real) < len(chain):

@@ -1,0 +1,59 @@
+"""One instance for each body, also where the network ran two of them together."""
+
+import numpy as np
+
+from trabecula_models.bodies import ClassMaps, part_merged_bodies, split_bodies
+from trabecula_models.column import BodyCandidate
+
+SPACING_MM = 1.5
+BODY_VOXELS, STEP_VOXELS = 16, 20
+
+
+def column(tops: list[int], missing_disc_after: int | None = None) -> ClassMaps:
+    """Boxes of 24 mm at these rows of the grid, discs of 6 mm between; one disc may be taken for bone."""
+    shape = (max(tops) + BODY_VOXELS + 6, 40, 40)
+    body, disc = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for index, top in enumerate(tops):
+        body[top : top + BODY_VOXELS, 8:28, 8:32] = 1
+        gap = (slice(top + BODY_VOXELS, top + STEP_VOXELS), slice(8, 28), slice(8, 32))
+        if index == missing_disc_after:
+            body[gap] = 0.9
+            disc[gap] = 0.1
+        elif index < len(tops) - 1:
+            disc[gap] = 1
+    nothing = np.zeros(shape, np.float32)
+    return ClassMaps(body=body, posterior=nothing, disc=disc, sacrum=nothing, rib=nothing, pelvis=nothing, heat=nothing)
+
+
+def at(row: float) -> BodyCandidate:
+    voxel = (round(row), 18, 20)
+    return BodyCandidate(voxel_zyx=voxel, center_lps_mm=np.array(voxel[::-1]) * SPACING_MM, heat=0.9)
+
+
+def cranial_to_caudal(tops: list[int]) -> list[BodyCandidate]:
+    return [at(top + BODY_VOXELS / 2) for top in sorted(tops, reverse=True)]
+
+
+TOPS = [2 + STEP_VOXELS * index for index in range(5)]
+
+
+def test_a_healthy_column_keeps_its_bodies() -> None:
+    maps, chain = column(TOPS), cranial_to_caudal(TOPS)
+    assert part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, SPACING_MM) == chain
+
+
+def test_two_bodies_under_one_peak_are_parted_at_their_own_centres() -> None:
+    maps = column(TOPS, missing_disc_after=2)
+    true = cranial_to_caudal(TOPS)
+    chain = [*true[:1], at((TOPS[2] + TOPS[3] + BODY_VOXELS) / 2), *true[3:]]
+    parted = part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, SPACING_MM)
+    assert len(parted) == len(true)
+    for found, known in zip(parted, true, strict=True):
+        assert np.linalg.norm(found.center_lps_mm - known.center_lps_mm) < 5.0
+
+
+def test_a_body_cut_by_the_field_does_not_make_its_neighbour_look_merged() -> None:
+    maps, chain = column(TOPS), cranial_to_caudal(TOPS)
+    maps.body[TOPS[4] + 4 :] = 0
+    chain[0] = at(TOPS[4] + 2)
+    assert part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, SPACING_MM) == chain
