@@ -370,8 +370,6 @@ class ApiSettings(_Section):
     visitor's browser."""
     organization: str = "not stated"
     """Your institution, as it stands beside the reader's name in signed reports."""
-    organization: str = "not stated"
-    """Your institution, as it stands beside the reader's name in signed reports."""
 
 
 def _postgresql(text: str) -> str:

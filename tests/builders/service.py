@@ -37,7 +37,6 @@ class Collector:
         """Listen, on the same port as before if there was one."""
         self._ae = AE(ae_title="PACS")
         self._ae.add_supported_context("1.2.840.10008.1.1")
-        self._ae.add_supported_context("1.2.840.10008.1.1")
         for context in AllStoragePresentationContexts:
             self._ae.add_supported_context(context.abstract_syntax)
         self._server = self._ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
