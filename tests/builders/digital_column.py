@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.norms import NORMS, normal_heights_mm
 from trabecula_morphometry.vertebra import VertebraInput
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
+Local = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 MUSCLE_HU, DISC_HU, CORTEX_HU = 50.0, 80.0, 450.0
+CORTEX_MM, VOXEL_MM = 1.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +27,20 @@ class DigitalBody:
 
 @dataclass(frozen=True, kw_only=True)
 class DigitalColumn:
-    """Bodies from cranial to caudal, rendered on any grid spacing, tilted as a whole."""
+    """Bodies from cranial to caudal, rendered on any grid spacing, tilted as a whole.
+
+    ``tilt_deg``, ``lean_deg`` and ``turn_deg`` are about the left, posterior and superior axis. ``blur_mm`` is the sigma of the kernel;
+    the trabecular bone gains ``slope_hu_per_mm`` from front to back.
+    """
 
     bodies: tuple[DigitalBody, ...]
     tilt_deg: float = 0.0
+    lean_deg: float = 0.0
     turn_deg: float = 0.0
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     noise_hu: float = 0.0
+    blur_mm: float = 0.0
+    slope_hu_per_mm: float = 0.0
     disc_mm: float = 8.0
     offset_hu: float = 0.0
     seed: int = field(default=3)
@@ -43,17 +54,19 @@ class DigitalColumn:
         ct_grid, label_grid = _grid(lowest, highest, self.spacing_mm), _grid(lowest, highest, (1.0, 1.0, 1.0))
         # Partial volume: the CT is drawn finer along its thickest axis and averaged.
         fine = max(1, round(self.spacing_mm[2] / 0.5))
-        hu = np.zeros(ct_grid.shape_zyx)
+        hu = np.zeros(ct_grid.shape_zyx, dtype=np.float32)
         for part in range(fine):
             shift = np.array([0.0, 0.0, (part + 0.5) / fine - 0.5])
             hu += self._hu(ct_grid, shift, centers)
         hu = hu / fine + self.offset_hu
+        hu = ndimage.gaussian_filter(hu, np.array([0.0, 1.0, 1.0]) * self.blur_mm / np.array(self.spacing_mm[::-1]))
         hu += np.random.default_rng(self.seed).normal(0.0, self.noise_hu, hu.shape) if self.noise_hu else 0.0
         labels = np.zeros(label_grid.shape_zyx, dtype=np.uint8)
-        local = self._local(label_grid, np.zeros(3))
+        left, posterior, superior = self._local(label_grid, np.zeros(3))
         for body, center in zip(self.bodies, centers, strict=True):
-            near = np.abs(local[..., 2] - center) < 24
-            labels[near] = np.where(_depth_mm(body, local[near], center) > 0, LABEL_OF_LEVEL[body.name], labels[near])
+            near = _near(left, posterior, superior - center)
+            depth = _depth_mm(body, left[near], posterior[near], superior[near] - center)
+            labels[near] = np.where(depth > 0, LABEL_OF_LEVEL[body.name], labels[near])
         vertebrae = tuple(
             VertebraInput(name=body.name, label=LABEL_OF_LEVEL[body.name], center_lps_mm=tuple(self._to_lps(np.array([0.0, 0.0, center]))))
             for body, center in zip(self.bodies, centers, strict=True)
@@ -67,10 +80,11 @@ class DigitalColumn:
         return places
 
     def _rotation(self) -> np.ndarray:
-        tilt, turn = np.radians([self.tilt_deg, self.turn_deg])
+        tilt, lean, turn = np.radians([self.tilt_deg, self.lean_deg, self.turn_deg])
         about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+        about_y = np.array([[np.cos(lean), 0, np.sin(lean)], [0, 1, 0], [-np.sin(lean), 0, np.cos(lean)]])
         about_z = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-        return about_x @ about_z
+        return about_x @ about_y @ about_z
 
     def _middle(self) -> np.ndarray:
         centers = self._centers_mm()
@@ -79,19 +93,29 @@ class DigitalColumn:
     def _to_lps(self, point: np.ndarray) -> np.ndarray:
         return self._rotation() @ (point - self._middle()) + self._middle()
 
-    def _local(self, grid: Grid, shift_voxels: np.ndarray) -> np.ndarray:
-        z, y, x = np.indices(grid.shape_zyx, dtype=np.float32)
-        points = grid.to_lps(np.stack([x, y, z], axis=-1) + shift_voxels)
-        return (points - self._middle()) @ self._rotation() + self._middle()
+    def _local(self, grid: Grid, shift_voxels: np.ndarray) -> Local:
+        """Left, posterior and superior coordinate of every voxel [z, y, x] in the column's own axes."""
+        middle, rotation = self._middle(), self._rotation()
+        steps = (grid.voxel_to_lps[:3, :3].T @ rotation).astype(np.float32)
+        start = (grid.to_lps(shift_voxels) - middle) @ rotation + middle
+        z, y, x = (np.arange(count, dtype=np.float32) for count in grid.shape_zyx)
+        left, posterior, superior = (
+            np.float32(start[axis]) + steps[0, axis] * x + steps[1, axis] * y[:, None] + steps[2, axis] * z[:, None, None]
+            for axis in range(3)
+        )
+        return left, posterior, superior
 
     def _hu(self, grid: Grid, shift: np.ndarray, centers: list[float]) -> np.ndarray:
-        local = self._local(grid, shift)
-        hu = np.full(grid.shape_zyx, MUSCLE_HU)
-        hu[(np.hypot(local[..., 0] / 20, local[..., 1] / 15) < 1)] = DISC_HU
+        left, posterior, superior = self._local(grid, shift)
+        hu = np.where((left / 20) ** 2 + (posterior / 15) ** 2 < 1, np.float32(DISC_HU), np.float32(MUSCLE_HU))
         for body, center in zip(self.bodies, centers, strict=True):
-            near = np.abs(local[..., 2] - center) < 24
-            depth = _depth_mm(body, local[near], center)
-            hu[near] = np.where(depth > 1.0, body.trabecular_hu, np.where(depth > 0, CORTEX_HU, hu[near]))
+            near = _near(left, posterior, superior - center)
+            own = posterior[near]
+            depth = _depth_mm(body, left[near], own, superior[near] - center)
+            trabecular = body.trabecular_hu + self.slope_hu_per_mm * own
+            # A voxel that a surface crosses holds both sides by their share; a hard step would hide where in the voxel the surface lies.
+            bone, inside = (np.clip(0.5 + part / VOXEL_MM, 0.0, 1.0) for part in (depth, depth - CORTEX_MM))
+            hu[near] = hu[near] * (1 - bone) + CORTEX_HU * (bone - inside) + trabecular * inside
         return hu
 
 
@@ -106,17 +130,21 @@ def squeezed(name: str, anterior: float, middle: float, posterior: float) -> Dig
     return DigitalBody(name=name, heights_mm=tuple(float(h) for h in heights))
 
 
-def _depth_mm(body: DigitalBody, local: np.ndarray, center: float) -> np.ndarray:
-    """How far inside the body a point lies; negative outside (a lower bound near the edges)."""
+def _near(left: np.ndarray, posterior: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Voxels that may belong to a body: none is wider than 48, deeper than 35 or higher than 40 mm."""
+    return (np.abs(up) < 24) & (np.abs(left) < 28) & (np.abs(posterior) < 22)
+
+
+def _depth_mm(body: DigitalBody, left: np.ndarray, posterior: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """How far inside the body points lie, from its centre; negative outside (a lower bound near the edges)."""
     norm = NORMS[body.name]
     half_depth, half_width = 0.5 * norm.depth_mm, 0.5 * norm.width_mm
     at = np.array([-half_depth + 2.0, 0.0, half_depth - 2.0])
-    parabola = np.polyfit(at, body.heights_mm, 2)
-    half_height = 0.5 * np.polyval(parabola, np.clip(local[..., 1], -half_depth, half_depth))
-    up = half_height - np.abs(local[..., 2] - center)
+    parabola = np.polyfit(at, body.heights_mm, 2).astype(np.float32)
+    half_height = 0.5 * np.polyval(parabola, np.clip(posterior, -half_depth, half_depth))
     # A superellipse: flatter front and back walls than an ellipse, as bodies have.
-    radius = (np.abs(local[..., 0] / half_width) ** 4 + np.abs(local[..., 1] / half_depth) ** 4) ** 0.25
-    return np.minimum(up, (1.0 - radius) * min(half_depth, half_width))
+    radius = np.sqrt(np.hypot((left / half_width) ** 2, (posterior / half_depth) ** 2))
+    return np.minimum(half_height - np.abs(up), (1.0 - radius) * min(half_depth, half_width))
 
 
 def _grid(low: np.ndarray, high: np.ndarray, spacing: tuple[float, float, float]) -> Grid:
