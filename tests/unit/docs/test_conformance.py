@@ -14,8 +14,8 @@ from builders.results import Column, column_input
 from trabecula_service.deliver.destinations.c_store import outcome_of
 from trabecula_service.deliver.port import Accepted, Refused, Unavailable
 from trabecula_service.receive.header import ObjectHeader, read_header
-from trabecula_service.receive.listener import OUT_OF_RESOURCES, SUCCESS
 from trabecula_service.receive.object_kinds import is_ct, is_own_result
+from trabecula_service.receive.storing import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS
 from trabecula_service.render import dicom_codes, fhir_bundle, hl7_message, quantities
 from trabecula_service.render.registry import render_all
 from trabecula_service.settings import ReceiveSettings
@@ -98,7 +98,7 @@ def test_every_object_of_ours_is_known_as_ours_when_it_comes_back(objects: dict[
 def test_the_statuses_mean_what_the_page_says() -> None:
     kinds = {0x0000: Accepted, 0x0107: Accepted, 0xB000: Accepted, 0x0111: Accepted, 0xA701: Unavailable, 0xC000: Refused}
     assert {status: type(outcome_of(status)) for status in kinds} == kinds
-    for status in (SUCCESS, OUT_OF_RESOURCES):
+    for status in (SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND):
         assert f"| 0x{status:04X} |" in PAGE
 
 
@@ -111,6 +111,8 @@ def test_the_defaults_and_the_analysed_classes_are_those_of_the_program() -> Non
         f"default {settings.max_pdu_bytes}",
     ):
         assert text in PAGE
+    assert f"default {settings.processes}" in PAGE
+    assert f"closed after `receive.idle_seconds`, default {settings.idle_seconds:g} s" in PAGE
     names = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
     assert all(is_ct(uid) for uid in names)
     assert "Only CT Image, Enhanced CT Image and Legacy Converted Enhanced CT Image Storage are analysed" in PAGE
