@@ -40,6 +40,7 @@ studies = Table(
     Column("state", _short(16), nullable=False, server_default="receiving", comment="of the latest version; kept by a trigger"),
     Column("attention", Integer, nullable=False, server_default="0", comment="as in ledger.reviews.Attention"),
     Column("verdict", _short(16), nullable=False, server_default="", comment="of the reader on the latest version; empty: none"),
+    Column("announced_objects", Integer, comment="as the sender wrote into an object (0020,1208); NULL: not said"),
     Index("ix_studies_verdict_attention_first_received_at_id", "verdict", "attention", "first_received_at", "id"),
     Index("ix_studies_patient_key", "patient_key"),
     Index("ix_studies_first_received_at_id", "first_received_at", "id"),
@@ -165,6 +166,21 @@ deliveries = Table(
     Column("delivered_at", Float),
     Index("uq_deliveries_document_id_destination", "document_id", "destination", unique=True),
     Index("ix_deliveries_state_available_at", "state", "available_at"),
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", Text, nullable=False),
+    Column("calling_ae_title", Text, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("objects", Text, nullable=False, comment="JSON list of pairs: SOP class, SOP instance"),
+    Column("state", Text, nullable=False, comment="pending, reported or failed"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("available_at", Float, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Index("ix_commitments_state_available_at", "state", "available_at"),
 )
 
 refused_callers = Table(

@@ -1,9 +1,11 @@
 """When a study counts as complete: quiet for a while, or received for too long. All from the ledger, so a restart changes nothing."""
 
+from typing import Any
+
 from sqlalchemy import Connection, Row, exists, func, select, update
 
 from trabecula_morphometry.codes import CODE_TABLE, Code
-from trabecula_service.ledger.schema import associations, instances, versions
+from trabecula_service.ledger.schema import associations, instances, studies, versions
 from trabecula_service.ledger.states import State, move
 from trabecula_service.queue.port import JobQueue
 from trabecula_service.settings import SeriesSettings
@@ -18,7 +20,8 @@ def settle_due(connection: Connection, queue: JobQueue, settings: SeriesSettings
     connection.execute(update(versions).where(receiving, versions.c.last_activity_at > now).values(last_activity_at=now))
     connection.execute(update(versions).where(receiving, versions.c.first_object_at > now).values(first_object_at=now))
     settled = 0
-    for version in connection.execute(select(versions).where(receiving)).all():
+    with_study = select(versions, studies.c.announced_objects).join(studies, studies.c.id == versions.c.study_id)
+    for version in connection.execute(with_study.where(receiving)).all():
         reason = _why_complete(connection, version, settings, now)
         if reason:
             _settle(connection, queue, version, reason, now)
@@ -26,12 +29,25 @@ def settle_due(connection: Connection, queue: JobQueue, settings: SeriesSettings
     return settled
 
 
-def _why_complete(connection: Connection, version: Row[tuple[object, ...]], settings: SeriesSettings, now: float) -> str:
+def _why_complete(connection: Connection, version: Row[*tuple[Any, ...]], settings: SeriesSettings, now: float) -> str:
     if now - version.first_object_at >= settings.hard_cap_seconds:
         return f"still receiving {settings.hard_cap_seconds:g} s after the first object"
+    if version.announced_objects is not None:
+        return _why_complete_as_announced(connection, version, settings, now)
     if now - version.last_activity_at < settings.quiet_seconds or _still_sending(connection, version.study_id):
         return ""
     return f"no object for {settings.quiet_seconds:g} s and its associations have ended"
+
+
+def _why_complete_as_announced(connection: Connection, version: Row[*tuple[Any, ...]], settings: SeriesSettings, now: float) -> str:
+    in_study = (instances.c.study_id == version.study_id) & instances.c.kind.in_(["ct", "other"])
+    came = connection.execute(select(func.count()).select_from(instances).where(in_study)).scalar_one()
+    if came >= version.announced_objects:
+        return f"all {version.announced_objects} announced objects have come"
+    patience = max(settings.announced_seconds, settings.quiet_seconds)
+    if now - version.last_activity_at < patience or _still_sending(connection, version.study_id):
+        return ""
+    return f"{came} of {version.announced_objects} announced objects have come, and none for {patience:g} s"
 
 
 def _still_sending(connection: Connection, study_id: str) -> bool:
@@ -43,7 +59,7 @@ def _still_sending(connection: Connection, study_id: str) -> bool:
     return bool(connection.execute(select(exists(open_one))).scalar())
 
 
-def _settle(connection: Connection, queue: JobQueue, version: Row[tuple[object, ...]], reason: str, now: float) -> None:
+def _settle(connection: Connection, queue: JobQueue, version: Row[*tuple[Any, ...]], reason: str, now: float) -> None:
     move(connection, version.id, State.SETTLED, reason=reason, actor=_ACTOR, now=now)
     images = connection.execute(
         select(func.count()).select_from(instances).where(instances.c.study_id == version.study_id, instances.c.kind == "ct")

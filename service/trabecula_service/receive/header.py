@@ -17,8 +17,10 @@ _LONGEST_HEADER_BYTES = 64 * 1024 * 1024
 
 _WANTED = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "IssuerOfPatientID",
-    "PatientName", "AccessionNumber", "StudyDate", "StudyDescription", "Manufacturer",
+    "PatientName", "AccessionNumber", "StudyDate", "StudyDescription", "Manufacturer", "NumberOfStudyRelatedInstances",
 )  # fmt: skip
+_LAST_TAG = 0x00201208
+"""NumberOfStudyRelatedInstances: the wanted element that comes last."""
 _WANTED_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _WANTED]
 
 
@@ -37,6 +39,7 @@ class ObjectHeader:
     study_date: str = ""
     study_description: str = ""
     manufacturer: str = ""
+    announced_objects: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def _beginning(encoded: bytes, transfer_syntax_uid: str) -> tuple[Dataset, bool]
 
     def stop(tag: int, _vr: str | None, _length: int) -> bool:
         nonlocal beyond
-        beyond = tag > 0x0020000E
+        beyond = tag > _LAST_TAG
         return beyond
 
     dataset = read_dataset(
@@ -123,7 +126,13 @@ def _header_from(dataset: Dataset) -> ObjectHeader:
         study_date=_text(dataset, "StudyDate"),
         study_description=_text(dataset, "StudyDescription"),
         manufacturer=_text(dataset, "Manufacturer"),
+        announced_objects=_count(dataset, "NumberOfStudyRelatedInstances"),
     )
+
+
+def _count(dataset: Dataset, keyword: str) -> int | None:
+    text = _text(dataset, keyword)
+    return int(text) if text.isdecimal() and len(text) < 9 else None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

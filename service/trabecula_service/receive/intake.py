@@ -83,7 +83,8 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
 def _find_study(connection: Connection, study_instance_uid: str) -> Row[*tuple[Any, ...]] | None:
     """The study with its latest version, if it is known."""
     latest = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
-    columns = (studies.c.patient_key, versions.c.study_id, versions.c.id, versions.c.number, versions.c.state, versions.c.last_activity_at)
+    columns = (studies.c.patient_key, versions.c.study_id, versions.c.id, versions.c.number, versions.c.state)
+    columns += (versions.c.last_activity_at, studies.c.announced_objects)
     return connection.execute(select(*columns).join(versions, latest).where(studies.c.study_instance_uid == study_instance_uid)).first()
 
 
@@ -176,6 +177,8 @@ def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, st
     elif kind is Kind.CT:
         # Only images are measured, so only they can make an earlier answer out of date.
         number = _supersede(connection, study_id, version, now)
+    if header.announced_objects is not None and header.announced_objects != getattr(version, "announced_objects", None):
+        connection.execute(update(studies).where(studies.c.id == study_id).values(announced_objects=header.announced_objects))
     _insert_instance(
         connection,
         stored,

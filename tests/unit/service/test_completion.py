@@ -1,8 +1,11 @@
 """When a study counts as complete."""
 
+from sqlalchemy import select
+
 from builders.ledger import enter, states_of
 from builders.small_ct import small_ct
 from trabecula_service.ledger.database import Ledger, open_ledger
+from trabecula_service.ledger.schema import events
 from trabecula_service.ledger.states import State
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.receive.completion import settle_due
@@ -69,3 +72,22 @@ def test_studies_settle_apart_from_one_another(ledger: Ledger) -> None:
     enter(ledger, small_ct(slices=1)[0], 9.0)
     assert _settle(ledger, 12.0) == 1
     assert states_of(ledger) == [(1, State.QUEUED), (1, State.RECEIVING)]
+
+
+def test_a_study_is_complete_as_soon_as_all_announced_objects_have_come(ledger: Ledger) -> None:
+    images = small_ct(slices=3, NumberOfStudyRelatedInstances="3")
+    for number, image in enumerate(images[:2]):
+        enter(ledger, image, float(number))
+    assert _settle(ledger, 50.0) == 0, "the quiet time is over, but one is missing"
+    enter(ledger, images[2], 51.0)
+    assert _settle(ledger, 51.0) == 1
+
+
+def test_announced_objects_that_never_come_are_waited_for_only_so_long(ledger: Ledger) -> None:
+    enter(ledger, small_ct(slices=1, NumberOfStudyRelatedInstances="3")[0], 0.0)
+    settings = SeriesSettings(quiet_seconds=10.0, announced_seconds=40.0, hard_cap_seconds=1000.0)
+    with ledger.write() as connection:
+        assert settle_due(connection, LeaseTable(lease_seconds=60.0), settings, 39.0) == 0
+        assert settle_due(connection, LeaseTable(lease_seconds=60.0), settings, 40.0) == 1
+        reasons = connection.execute(select(events.c.reason).where(events.c.to_state == State.SETTLED)).scalars().all()
+    assert reasons == ["1 of 3 announced objects have come, and none for 40 s"]
