@@ -28,6 +28,7 @@ from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.queue.port import JobQueue
 from trabecula_service.queue.procrastinate_queue import ProcrastinateQueue
 from trabecula_service.queue.worker import Worker
+from trabecula_service.receive.commitment import CommitmentReporter
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.intake import close_association, take_back_unfinished
 from trabecula_service.receive.listener import Listener
@@ -174,6 +175,9 @@ class Service:
     def _build_listener(self) -> Listener | ListenerGroup:
         self._loops.append(self._loop("settle", self._settle))
         settings = self.settings.receive
+        if settings.commitment_peers:
+            reporter = CommitmentReporter(self._ledger, settings.commitment_peers, settings.ae_title)
+            self._loops.append(self._loop("commitment", reporter.step))
         if settings.processes == 1:
             return Listener(settings, self._ledger, self._store, run_id=self._run_id, data=self._folder.root)
         task = ListenerTask(

@@ -83,9 +83,9 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
 def _find_study(connection: Connection, study_instance_uid: str) -> Row[*tuple[Any, ...]] | None:
     """The study with its latest version, if it is known."""
     latest = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
-    columns = (studies.c.patient_key, versions.c.study_id, versions.c.id, versions.c.number, versions.c.state)
-    columns += (versions.c.last_activity_at, studies.c.announced_objects)
-    return connection.execute(select(*columns).join(versions, latest).where(studies.c.study_instance_uid == study_instance_uid)).first()
+    of_version = (versions.c.study_id, versions.c.id, versions.c.number, versions.c.state, versions.c.last_activity_at)
+    query = select(studies.c.patient_key, studies.c.announced_objects, *of_version).join(versions, latest)
+    return connection.execute(query.where(studies.c.study_instance_uid == study_instance_uid)).first()
 
 
 def forget_object(connection: Connection, stored: StoredObject) -> None:

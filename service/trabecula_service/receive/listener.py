@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from pynetdicom import build_context
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,8 +18,9 @@ from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import refused_callers
 from trabecula_service.receive.callers import CallerList, refusal_hint
+from trabecula_service.receive.commitment import CommitmentRequest
 from trabecula_service.receive.commits import SharedCommits
-from trabecula_service.receive.dimse_commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, RESPONSE, Command, ProtocolError
+from trabecula_service.receive.dimse_commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, N_ACTION_RQ, RESPONSE, Command, ProtocolError
 from trabecula_service.receive.intake import close_association, open_association
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.receive.storing import SUCCESS, Answer, Intaker, NoAnswer, StoreTransfer
@@ -70,7 +71,7 @@ class Listener:
     ) -> None:
         self._settings, self._ledger, self._run_id, self._clock = settings, ledger, run_id, clock
         self._callers = CallerList(settings.allowed_callers)
-        self._supported = [build_context(Verification)]
+        self._supported = [build_context(Verification), build_context(StorageCommitmentPushModel)]
         self._commits = SharedCommits(ledger)
         self._intaker = Intaker(store, self._commits, data=data, reserve_free_gib=settings.reserve_free_gib, clock=clock)
         self._lock = Lock()
@@ -200,7 +201,7 @@ class Listener:
         end = End.LOST
         try:
             peer.accept(request, self._supported)
-            end = peer.serve(lambda command, syntax: self._begin(command, syntax, association_id))
+            end = peer.serve(lambda command, syntax: self._begin(command, syntax, association_id, title))
         finally:
             self._enter_end(association_id, end)
             log.info("association_ended", association_id=association_id, end=end, reason=peer.fault)
@@ -216,11 +217,16 @@ class Listener:
                     raise
                 time.sleep(_LEDGER_PAUSE_SECONDS)
 
-    def _begin(self, command: Command, transfer_syntax_uid: str, association_id: int) -> Transfer:
+    def _begin(self, command: Command, transfer_syntax_uid: str, association_id: int, title: str) -> Transfer:
         if command.field == C_STORE_RQ:
             return StoreTransfer(self._intaker, command, transfer_syntax_uid, association_id)
         if command.field == C_ECHO_RQ:
             return Answer(command, SUCCESS)
+        if command.field == N_ACTION_RQ and command.sop_class_uid == StorageCommitmentPushModel:
+            has_address = title in self._settings.commitment_peers
+            return CommitmentRequest(
+                command, transfer_syntax_uid, calling_ae_title=title, commits=self._commits, has_address=has_address, clock=self._clock
+            )
         if command.field == C_CANCEL_RQ or command.field & RESPONSE:
             return NoAnswer(command, SUCCESS)
         return Answer(command, UNRECOGNISED_OPERATION)

@@ -1,0 +1,162 @@
+"""``./run bench ledger``: how long a page takes with a million rows in the ledger, on SQLite and on PostgreSQL.
+
+Aim: under 100 ms for every page of every list.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+from sqlalchemy import Connection, insert, text
+
+from builders.postgres import running_postgres
+from trabecula_service.api.app import build_app
+from trabecula_service.api.context import WebContext
+from trabecula_service.bootstrap import build_queue
+from trabecula_service.ledger.database import Ledger, open_ledger
+from trabecula_service.ledger.schema import documents, events, instances, jobs, studies, versions
+from trabecula_service.ops.loops import Heartbeats
+from trabecula_service.settings import LedgerSettings, Settings
+
+ROWS_OF_A_STUDY = 5
+STATES = ("done",) * 85 + ("skipped",) * 10 + ("failed",) * 3 + ("queued", "receiving")
+CHUNK = 5_000
+REPEATS = 7
+PAGES = (
+    "/api/v1/studies?limit=50",
+    "/api/v1/studies?limit=500",
+    "/api/v1/studies?limit=50&state=failed",
+    "/api/v1/studies?limit=50&state=done&offset={middle}",
+    "/api/v1/studies?limit=50&offset={last}",
+    "/api/v1/studies/{study}",
+    "/",
+    "/?show=all",
+    "/administration",
+    "/healthz",
+    "/metrics",
+)
+
+
+def fill(connection: Connection, count: int) -> None:
+    """Enter ``count`` studies with a version, an image, a job, an event each, and a document for those that are done."""
+    for start in range(0, count, CHUNK):
+        numbers = range(start, min(start + CHUNK, count))
+        connection.execute(insert(studies), [_study(number) for number in numbers])
+        connection.execute(insert(versions), [_version(number) for number in numbers])
+        connection.execute(insert(instances), [_instance(number) for number in numbers])
+        connection.execute(insert(jobs), [_job(number) for number in numbers])
+        connection.execute(insert(events), [_event(number) for number in numbers])
+        done = [number for number in numbers if _state(number) == "done" and number % 10 == 0]
+        connection.execute(insert(documents), [_document(number) for number in done])
+
+
+def _state(number: int) -> str:
+    return STATES[number % len(STATES)]
+
+
+def _id(number: int) -> str:
+    return f"{number:016x}"
+
+
+def _study(number: int) -> dict[str, Any]:
+    return {
+        "id": _id(number),
+        "study_instance_uid": f"1.2.{number}",
+        "patient_key": f"{number // 3:064x}",
+        "patient_name": f"Patient^{number}",
+        "patient_id": str(number // 3),
+        "accession_number": str(number),
+        "study_date": "20260101",
+        "study_description": "CT",
+        "first_received_at": 1.7e9 + number,
+        "latest_version": 1,
+    }
+
+
+def _version(number: int) -> dict[str, Any]:
+    at = 1.7e9 + number
+    values = {"reason": "r", "state_since": at, "first_object_at": at, "last_activity_at": at, "headline": "no fracture"}
+    return {"id": number + 1, "study_id": _id(number), "number": 1, "state": _state(number), **values}
+
+
+def _instance(number: int) -> dict[str, Any]:
+    uids = {"sop_class_uid": "1.2", "transfer_syntax_uid": "1.2.1", "series_instance_uid": "1.3"}
+    kind = {"kind": "ct", "reason": "CT image", "sha256": f"{number:064x}", "size_bytes": 500_000, "received_at": 1.7e9 + number}
+    return {"sop_instance_uid": f"1.2.{number}.1", "study_id": _id(number), "first_version": 1, **uids, **kind}
+
+
+def _job(number: int) -> dict[str, Any]:
+    return {"version_id": number + 1, "state": "ready" if _state(number) == "queued" else "done", "available_at": 1.7e9 + number}
+
+
+def _event(number: int) -> dict[str, Any]:
+    return {"at": 1.7e9 + number, "study_id": _id(number), "version_number": 1, "actor": "worker", "to_state": "done", "reason": "r"}
+
+
+def _document(number: int) -> dict[str, Any]:
+    return {"version_id": number + 1, "name": "result.json", "path": f"results/{number}", "sha256": "0" * 64, "size_bytes": 1000}
+
+
+def measure(ledger: Ledger, folder: Path, count: int) -> Iterator[tuple[str, float, float]]:
+    """Path, median and longest time in milliseconds of each page."""
+    address = ledger.where if isinstance(ledger.where, str) else None
+    settings = Settings(data=folder, ledger=LedgerSettings(postgresql=address))
+    context = WebContext(
+        ledger=ledger, queue=build_queue(ledger, settings), settings=settings, heartbeats=Heartbeats(), data=folder, clock=time.time
+    )
+    client = TestClient(build_app(context), base_url="http://localhost", client=("127.0.0.1", 40000))
+    for form in PAGES:
+        path = form.format(middle=count // 2, last=count - 100, study=_id(count // 2))
+        client.get(path)
+        times = [_milliseconds(client, path) for _ in range(REPEATS)]
+        yield path, statistics.median(times), max(times)
+
+
+def _milliseconds(client: TestClient, path: str) -> float:
+    started = time.perf_counter()
+    answer = client.get(path, headers={"Accept": "text/html"})
+    if answer.status_code not in (200, 503):
+        raise RuntimeError(f"{path}: {answer.status_code}")
+    return (time.perf_counter() - started) * 1000.0
+
+
+def report(name: str, ledger: Ledger, folder: Path, count: int) -> None:
+    """Fill a ledger and print its table."""
+    started = time.perf_counter()
+    with ledger.write() as connection:
+        fill(connection, count)
+    with ledger.write() as connection:
+        # Both databases do this by themselves after a while.
+        connection.execute(text("ANALYZE"))
+    print(f"\n{name}: {count * ROWS_OF_A_STUDY:,} rows of {count:,} studies entered in {time.perf_counter() - started:.0f} s")  # noqa: T201
+    print(f"{'page':<60} {'median ms':>10} {'longest ms':>11}")  # noqa: T201
+    for path, median, longest in measure(ledger, folder, count):
+        print(f"{path:<60} {median:>10.1f} {longest:>11.1f}")  # noqa: T201
+
+
+def main() -> None:
+    """Both databases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=200_000, help="studies to enter; each makes five rows")
+    parser.add_argument("--only", choices=("sqlite", "postgresql"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.only != "postgresql":
+            ledger = open_ledger(folder / "ledger.sqlite")
+            report("SQLite", ledger, folder, arguments.studies)
+            ledger.close()
+        if arguments.only != "sqlite":
+            with running_postgres() as server:
+                ledger = open_ledger(server.address(server.create()))
+                report("PostgreSQL", ledger, folder, arguments.studies)
+                ledger.close()
+
+
+if __name__ == "__main__":
+    main()
