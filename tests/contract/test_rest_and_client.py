@@ -7,65 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
-from starlette.testclient import TestClient
+from sqlalchemy import select
 
 from builders.results import Column, column_result
-from trabecula_service.api.app import build_app
-from trabecula_service.api.context import WebContext
-from trabecula_service.client import ClientError, TrabeculaClient
-from trabecula_service.ledger.database import Ledger, open_ledger
-from trabecula_service.ledger.reviews import note_result
-from trabecula_service.ledger.schema import documents, jobs, studies, versions
+from builders.site import NOW, Site
+from trabecula_service.client import ClientError
+from trabecula_service.ledger.schema import jobs
 from trabecula_service.ledger.states import State
-from trabecula_service.ops.loops import Heartbeats
-from trabecula_service.queue.lease_table import LeaseTable
-from trabecula_service.result import Result
 from trabecula_service.review.edits import Edits, Exclusion, ExclusionReason, MovedPoint, Verdict
-from trabecula_service.settings import Settings
 
-NOW = 1_790_000_000.0
 COLUMN = Column(names=("T12", "L1", "L2", "L3"))
 FRACTURED, SOUND = column_result(COLUMN), column_result(COLUMN, losses={})
-
-
-class Site:
-    """A ledger with studies in it, the application over it, and a client of that."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.ledger: Ledger = open_ledger(data / "ledger.sqlite")
-        context = WebContext(
-            ledger=self.ledger, queue=LeaseTable(lease_seconds=60.0), settings=Settings(data=data), heartbeats=Heartbeats(), data=data,
-            clock=lambda: NOW + 100.0,
-        )  # fmt: skip
-        self.http = TestClient(build_app(context), base_url="http://127.0.0.1", client=("127.0.0.1", 40000))
-        self.client = TrabeculaClient("http://127.0.0.1", transport=self.http._transport)
-
-    def add(self, number: int, result: Result, *, state: State = State.DONE) -> str:
-        """A study with one version; received ``number`` seconds after ``NOW``."""
-        study_id = f"{number:016x}"
-        with self.ledger.write() as connection:
-            connection.execute(
-                insert(studies).values(
-                    id=study_id, study_instance_uid=f"1.2.{number}", patient_key="k", patient_name="Secret^Name", patient_id="SECRET",
-                    accession_number="SECRET", study_date="20260301", study_description="CT", first_received_at=NOW + number,
-                    latest_version=1,
-                )
-            )  # fmt: skip
-            key = connection.execute(
-                insert(versions).values(
-                    study_id=study_id, number=1, state=state, reason="because", state_since=NOW, first_object_at=NOW, last_activity_at=NOW,
-                    result_json=result.to_json(),
-                )
-            ).inserted_primary_key  # fmt: skip
-            assert key is not None
-            (self.data / f"{number}.pdf").write_bytes(b"%PDF " + str(number).encode())
-            connection.execute(
-                insert(documents).values(version_id=key[0], name="report.pdf", path=f"{number}.pdf", sha256=f"{number:064x}", size_bytes=6)
-            )
-            note_result(connection, key[0], result)
-        return study_id
 
 
 @pytest.fixture
@@ -74,9 +26,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     for number in range(7):
         made.add(number, FRACTURED if number in (2, 5) else SOUND)
     yield made
-    made.client.close()
-    made.http.close()
-    made.ledger.close()
+    made.close()
 
 
 def test_all_studies_come_once_page_by_page_even_while_others_arrive(site: Site) -> None:

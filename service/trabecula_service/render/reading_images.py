@@ -1,7 +1,7 @@
 """The images of the reading room: the spine as three stacks of 16-bit planes with the masks, compressed once, sent as they lie.
 
 One zip file per result version. Each plane is one member that holds gzip: a web server hands the bytes on with ``Content-Encoding:
-gzip`` and spends no time on them, and the browser windows the full 16 bits itself (docs/adr/0017).
+gzip`` and spends no time on them, and the browser windows the full 16 bits itself (docs/adr/0015).
 """
 
 import gzip
