@@ -7,20 +7,24 @@ from trabecula_morphometry.digital_patient.options import DEFAULT_DENSITY_K2HPO4
 
 QUICK_SPACINGS_MM = (1.5, 2.5)
 SPACINGS_MM = (1.0, 1.5, 3.0, 5.0)
-TILT_DEG = 15.0
+TILT_DEG = 20.0
+TURNED_SPACING_MM = 1.0
+"""Turned patients are resampled; with slices about as far apart as pixels that blurs all directions alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One scan of one person.
 
-    ``tilt_deg`` turns the patient in the scanner about the left, posterior and superior axis, in this order.
+    ``tilt_deg`` turns the patient in the scanner about the left, posterior and superior axis, in this order. ``against`` names the scans
+    of the same person that this one should agree with, the first that was made counts.
     """
 
     name: str
     person: str
     options: PatientOptions
     tilt_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    against: tuple[str, ...] = ()
 
 
 def _fracture(level: str, shape: FractureShape, anterior: float, middle: float, posterior: float) -> VertebralFracture:
@@ -70,6 +74,7 @@ _BASE = ("two-fractures", "tall-man")
 def quick_plan() -> tuple[Trial, ...]:
     """Four scans for a first look, under three minutes on two cores."""
     first = [_scan("two-fractures", spacing_mm) for spacing_mm in QUICK_SPACINGS_MM]
+    first[1] = replace(first[1], against=("two-fractures-1.5mm",))
     return (*first, _scan("osteoporotic", 1.5), _scan("scoliosis", 3.0))
 
 
@@ -85,16 +90,17 @@ def _scan(person: str, spacing_mm: float) -> Trial:
 
 
 def _variants(person: str) -> list[Trial]:
-    base = _scan(person, 1.5)
+    """The person scanned otherwise: slices, kernels, noise, and turned about each axis."""
+    base, thin = _scan(person, 1.5), _scan(person, TURNED_SPACING_MM)
+    scans = [replace(_scan(person, 2.5), against=(thin.name, base.name))]
     changed = {
-        "2.5mm": replace(base.options, spacing_xyz_mm=(0.8, 0.8, 2.5)),
         "smooth": replace(base.options, kernel="smooth"),
         "sharp": replace(base.options, kernel="sharp"),
         "low-noise": replace(base.options, noise_sd_hu=6.0),
         "high-noise": replace(base.options, noise_sd_hu=40.0),
     }
-    scans = [replace(base, name=f"{person}-{name}", options=options) for name, options in changed.items()]
+    scans += [replace(base, name=f"{person}-{name}", options=options, against=(base.name,)) for name, options in changed.items()]
     for axis, name in enumerate(("nod", "lean", "turn")):
         tilt = (TILT_DEG if axis == 0 else 0.0, TILT_DEG if axis == 1 else 0.0, TILT_DEG if axis == 2 else 0.0)
-        scans.append(replace(base, name=f"{person}-{name}", tilt_deg=tilt))
+        scans.append(replace(thin, name=f"{person}-{name}", tilt_deg=tilt, against=(thin.name,)))
     return scans

@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trabecula_service.validate.figures import rescan_pairs
 from trabecula_service.validate.trial import LevelRow
 
 _COLOURS = ("#24557a", "#2f8f6b", "#c98a1b", "#b3402e", "#6b4f9a", "#555555")
@@ -56,6 +57,29 @@ def density_plot(rows: Sequence[LevelRow]) -> str:
             axes.plot((measured + true) / 2, measured - true, "o", ms=2.6, alpha=0.7, color=colour, mec="none", label=f"{spacing:g} mm")
     axes.axhline(0.0, color="#333333", lw=0.7)
     _label(axes, "mean of measured and true density, mg/cm3", "measured - true, mg/cm3")
+    return _svg(figure)
+
+
+def rescan_plot(rows: Sequence[LevelRow]) -> str:
+    """HU and heights of one vertebra scanned otherwise against the scan they should agree with, one column of dots per way of scanning."""
+    pairs = rescan_pairs(rows)
+    names = list(dict.fromkeys(pair.what for pair in pairs))
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    hu_axes, height_axes = figure.subplots(2, 1, sharex=True)
+    for place, name in enumerate(names):
+        own = [pair for pair in pairs if pair.what == name]
+        hu = [percent for pair in own if (percent := pair.hu_percent()) is not None]
+        heights = [difference for pair in own for difference in pair.height_differences_mm()]
+        for axes, values in ((hu_axes, hu), (height_axes, heights)):
+            # A little to the side of each other, evenly, so that equal values do not hide each other.
+            spread = place + np.linspace(-0.25, 0.25, len(values))
+            axes.plot(spread, values, "o", ms=2.4, alpha=0.7, color=_COLOURS[place % len(_COLOURS)], mec="none")
+    for axes, limit, label in ((hu_axes, 1.5, "VOI, %"), (height_axes, 0.5, "heights, mm")):
+        axes.axhline(0.0, color="#333333", lw=0.7)
+        for side in (-limit, limit):
+            axes.axhline(side, color="#999999", lw=0.7, ls="--")
+        _label(axes, "", label)
+    height_axes.set_xticks(range(len(names)), names)
     return _svg(figure)
 
 

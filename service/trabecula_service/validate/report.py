@@ -10,8 +10,8 @@ from pathlib import Path
 import typst
 
 from trabecula_service.validate.agreement import Agreement, Proportion
-from trabecula_service.validate.figures import Criterion, SpacingFigures, criteria, figures_by_spacing
-from trabecula_service.validate.plots import density_plot, height_plot, loss_plot
+from trabecula_service.validate.figures import Criterion, RescanFigures, SpacingFigures, criteria, figures_by_spacing, rescans
+from trabecula_service.validate.plots import density_plot, height_plot, loss_plot, rescan_plot
 from trabecula_service.validate.trial import LevelRow
 
 HEADER = (
@@ -28,6 +28,29 @@ HEADER = (
     "density: bias (95 %), limits mg/cm3",
     "in its interval",
 )
+
+
+RESCAN_HEADER = (
+    "scan",
+    "against",
+    "levels",
+    "VOI: bias (95 %), limits %",
+    "VOI: RMS CV",
+    "heights: bias (95 %), limits mm",
+    "95 % within mm",
+)
+
+SCAN_WORDS = {
+    "2.5mm": "2.5 mm slices",
+    "smooth": "smooth kernel",
+    "sharp": "sharp kernel",
+    "low-noise": "noise of 6 HU",
+    "high-noise": "noise of 40 HU",
+    "nod": "turned about the left axis",
+    "lean": "turned about the posterior axis",
+    "turn": "turned about the superior axis",
+}
+"""What the short names of the plan's scans stand for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +89,23 @@ def _line(f: SpacingFigures) -> tuple[str, ...]:
     )
 
 
+def rescan_table(rows: Sequence[LevelRow]) -> list[tuple[str, ...]]:
+    """One line of texts per way of scanning the same person otherwise, in the order of ``RESCAN_HEADER``."""
+    return [_rescan_line(figures) for figures in rescans(rows)]
+
+
+def _rescan_line(f: RescanFigures) -> tuple[str, ...]:
+    return (
+        SCAN_WORDS.get(f.what, f.what),
+        f.against,
+        str(f.levels),
+        _agreement(f.hu_percent, 1),
+        "-" if f.hu_rms_cv is None else f"{f.hu_rms_cv:.2%}",
+        _agreement(f.heights, 2),
+        "-" if f.heights_95_mm is None else f"{f.heights_95_mm:.2f}",
+    )
+
+
 def _count(p: Proportion) -> str:
     return f"{p.hits}/{p.count}" if p.count else "-"
 
@@ -91,10 +131,12 @@ def verdict(criterion: Criterion) -> str:
 
 
 def as_text(rows: Sequence[LevelRow]) -> str:
-    """Both tables for the terminal: one block per slice spacing, then the criteria."""
+    """All tables for the terminal: one block per slice spacing, one per scan made otherwise, then the criteria."""
     blocks = []
     for line in table(rows):
         blocks.append("\n".join(f"  {title:<36} {cell}" for title, cell in zip(HEADER, line, strict=True)))
+    for line in rescan_table(rows):
+        blocks.append("\n".join(f"  {title:<36} {cell}" for title, cell in zip(RESCAN_HEADER, line, strict=True)))
     found = criteria(rows)
     width = max(len(c.what) for c in found)
     lines = [f"{c.what:<{width}}  {c.wanted:<15}  {c.reached:<34}  {verdict(c)}" for c in found]
@@ -116,11 +158,14 @@ def report_pdf(rows: Sequence[LevelRow], setup: Setup) -> bytes:
         "criteria": [[c.what, c.wanted, c.reached, verdict(c)] for c in criteria(rows)],
         "header": HEADER,
         "table": table(rows),
+        "rescan_header": RESCAN_HEADER,
+        "rescans": rescan_table(rows),
     }
     bundle = {
         "main": (files("trabecula_service.validate") / "validation.typ").read_bytes(),
         "data.json": json.dumps(data).encode(),
         "heights.svg": height_plot(rows).encode(),
+        "rescans.svg": rescan_plot(rows).encode(),
         "losses.svg": loss_plot(rows).encode(),
         "densities.svg": density_plot(rows).encode(),
     }

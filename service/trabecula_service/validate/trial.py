@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from trabecula_models.backends.choice import BackendChoice
 from trabecula_morphometry.digital_patient import LevelTruth, make_digital_patient
 from trabecula_morphometry.errors import TrabeculaError
-from trabecula_morphometry.volume import Grid, Volume
+from trabecula_morphometry.volume import Volume
 from trabecula_service.demo.calibration import write_calibration
 from trabecula_service.demo.ct_series import DemoScanner, write_ct_series
 from trabecula_service.pipeline.analyze import analyze_input
@@ -21,6 +22,8 @@ from trabecula_service.validate.plan import Trial
 
 SAME_BODY_MM = 12.0
 """A measured centre this near to the true one is the same vertebra, whatever its name."""
+
+PADDING_HU = -1024
 
 _MADE = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _KERNEL_NAMES = {"smooth": "SMOOTH", "soft": "SOFT", "sharp": "BONE"}
@@ -32,6 +35,7 @@ class LevelRow:
 
     trial: str
     person: str
+    against: str
     slice_spacing_mm: float
     kernel: str
     noise_hu: float
@@ -93,7 +97,7 @@ def run_trial(trial: Trial, backend: BackendChoice) -> TrialOutcome:
     """
     patient = make_digital_patient(trial.options)
     turn = rotation(trial.tilt_deg)
-    volume = Volume(hu_zyx=patient.volume.hu_zyx, grid=_turned(patient.volume.grid, turn))
+    volume = turned(patient.volume, turn) if any(trial.tilt_deg) else patient.volume
     scanner = DemoScanner(kernel=_KERNEL_NAMES[trial.options.kernel])
     with tempfile.TemporaryDirectory(prefix="trabecula-validate-") as work:
         write_ct_series(volume, trial.options, Path(work, "ct"), made=_MADE, scanner=scanner)
@@ -118,10 +122,16 @@ def rotation(tilt_deg: tuple[float, float, float]) -> NDArray[np.float64]:
     return np.asarray(about_z @ about_y @ about_x, dtype=np.float64)
 
 
-def _turned(grid: Grid, turn: NDArray[np.float64]) -> Grid:
-    matrix = grid.voxel_to_lps.copy()
-    matrix[:3] = turn @ matrix[:3]
-    return replace(grid, voxel_to_lps=matrix)
+def turned(volume: Volume, turn: NDArray[np.float64]) -> Volume:
+    """The patient turned about the origin (the middle of L3) under the same slices; what no slice had shown before is padding."""
+    to_lps, to_voxel = volume.grid.voxel_to_lps, np.linalg.inv(volume.grid.voxel_to_lps)
+    back = np.eye(4)
+    back[:3, :3] = turn.T
+    source = to_voxel @ back @ to_lps
+    hu = ndimage.affine_transform(
+        volume.hu_zyx, source[:3, :3][::-1, ::-1], source[:3, 3][::-1], order=3, mode="constant", cval=PADDING_HU, output=np.float32
+    )
+    return replace(volume, hu_zyx=np.clip(np.rint(hu), PADDING_HU, None).astype(np.int16))
 
 
 def _row(trial: Trial, truth: LevelTruth, center_lps_mm: NDArray[np.float64], result: Result) -> LevelRow:
@@ -132,6 +142,7 @@ def _row(trial: Trial, truth: LevelTruth, center_lps_mm: NDArray[np.float64], re
     return LevelRow(
         trial=trial.name,
         person=trial.person,
+        against=" ".join(trial.against),
         slice_spacing_mm=options.spacing_xyz_mm[2],
         kernel=options.kernel,
         noise_hu=options.noise_sd_hu,
