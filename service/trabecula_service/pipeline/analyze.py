@@ -12,6 +12,7 @@ from trabecula_calibration.registry import Registry, parse_registry
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.errors import GeometryError, InputError, TrabeculaError
+from trabecula_morphometry.foreign import mark_foreign
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service import __version__
 from trabecula_service.dicom.image import CtImage, NotEvaluableError
@@ -151,7 +152,8 @@ def _finish(
     software = Software(version=__version__, backend=segmentation.backend, weights_sha256=segmentation.weights_sha256)
     result = conclude(image, segmentation, measured, software=software, flags=flags, timing_s=timing)
     result = with_priors(result, request.priors, _acquired_on(image))
-    return _write(request, result, image, segmentation.bodies, segmentation.posterior, report)
+    bodies = mark_foreign(image.volume.along_lps(), segmentation.bodies, segmentation.posterior)
+    return _write(request, result, image, bodies, segmentation.posterior, report)
 
 
 def _acquired_on(image: CtImage) -> date | None:
