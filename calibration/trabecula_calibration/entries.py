@@ -117,7 +117,7 @@ DEFAULT_RESIDUAL_SD_MG_CM3 = 5.0
 
 
 def parse_entries(toml_text: str) -> tuple[CalibrationEntry, ...]:
-    """Entries from a TOML file with ``[[entry]]`` tables; ``[[check]]`` tables are left to ``registry.parse_registry``.
+    """Entries from a TOML file with ``[[entry]]`` tables; ``[[check]]`` and ``[[change]]`` tables are left to ``parse_registry``.
 
     Keys: id, manufacturer, kvp, slope (mg/cm3 per HU), intercept (mg/cm3), material ("HA" or "K2HPO4"), valid_from; optional: model,
     device_serial, kernel_family, valid_to, residual_sd_mg_cm3, source, phantom, phantom_serial, r2, entered_by, entered_on, supersedes,
@@ -133,16 +133,19 @@ def parse_entries(toml_text: str) -> tuple[CalibrationEntry, ...]:
     return entries
 
 
+_TABLES = {"entry", "check", "change"}
+
+
 def calibration_tables(toml_text: str) -> dict[str, list[object]]:
-    """The ``[[entry]]`` and ``[[check]]`` tables of a calibration file."""
+    """The ``[[entry]]``, ``[[check]]`` and ``[[change]]`` tables of a calibration file."""
     try:
         document = tomllib.loads(toml_text)
     except tomllib.TOMLDecodeError as error:
         raise CalibrationEntryError("the calibration file is not TOML", hint=str(error)) from error
-    entries, checks = document.get("entry"), document.get("check", [])
-    if not isinstance(entries, list) or not isinstance(checks, list) or not set(document) <= {"entry", "check"}:
+    entries, checks, changes = document.get("entry"), document.get("check", []), document.get("change", [])
+    if not isinstance(entries, list) or not isinstance(checks, list) or not isinstance(changes, list) or set(document) - _TABLES:
         raise CalibrationEntryError("the calibration file holds no list of [[entry]] tables", hint="start each entry with [[entry]]")
-    return {"entry": entries, "check": checks}
+    return {"entry": entries, "check": checks, "change": changes}
 
 
 def entry_toml(entry: CalibrationEntry) -> str:

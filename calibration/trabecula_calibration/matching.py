@@ -77,7 +77,7 @@ def match_entry(facts: AcquisitionFacts, entries: Sequence[CalibrationEntry] | R
         maker = registry.knows_maker(facts.manufacturer)
         codes = (Code.NO_CALIBRATION, Code.KVP_MISMATCH) if maker else (Code.NO_CALIBRATION,)
         return NoMatch(explanation=f"No entry of this manufacturer at {facts.kvp:g} kVp.", codes=codes)
-    entry = min(found, key=lambda entry: _rank(entry, facts, on_date))
+    entry = min(found, key=lambda entry: _rank(entry, facts, on_date, registry))
     state = registry.drift_of(entry.id, on_date)
     if state.status is DriftStatus.BLOCK:
         # A scanner that has drifted away from its own line is not known any better by a stranger's.
@@ -90,10 +90,10 @@ def match_entry(facts: AcquisitionFacts, entries: Sequence[CalibrationEntry] | R
     return match
 
 
-def _rank(entry: CalibrationEntry, facts: AcquisitionFacts, on_date: date) -> tuple[float, int, str]:
+def _rank(entry: CalibrationEntry, facts: AcquisitionFacts, on_date: date, registry: Registry) -> tuple[float, int, str]:
     """How well an entry fits: variance it costs, then the newest, then the name."""
     variance = _scanner_sd(entry, facts) ** 2 + (OTHER_KERNEL_RELATIVE_SD**2 if _other_kernel(entry, facts) else 0.0)
-    if not _valid(entry, on_date):
+    if not _valid(entry, on_date) or registry.changed_since(entry, on_date) is not None:
         variance += EXPIRED_RELATIVE_SD**2
     # Ties go to the newest entry: a later phantom scan replaces an earlier one.
     return round(variance, 9), -entry.valid_from.toordinal(), entry.id
@@ -129,6 +129,10 @@ def _judge(entry: CalibrationEntry, facts: AcquisitionFacts, on_date: date, regi
         variance += OTHER_KERNEL_RELATIVE_SD**2
     if not _valid(entry, on_date):
         words.append("outside its dates")
+        codes.append(Code.CALIBRATION_EXPIRED)
+        variance += EXPIRED_RELATIVE_SD**2
+    elif (change := registry.changed_since(entry, on_date)) is not None:
+        words.append(f"the scanner was changed on {change.on} ({change.what})")
         codes.append(Code.CALIBRATION_EXPIRED)
         variance += EXPIRED_RELATIVE_SD**2
     elif age_days > registry.rules.max_days_without_check:

@@ -1,4 +1,4 @@
-"""The calibration registry: entries and QA checks, indexed so that a match among ten thousand takes well under 5 ms; its TOML form."""
+"""The calibration registry: entries, QA checks and changes of scanners, indexed so that a match among ten thousand takes under 5 ms."""
 
 import bisect
 from collections import defaultdict
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from trabecula_calibration.changes import ScannerChange
 from trabecula_calibration.drift import DriftRules, DriftState, DriftStatus, QaCheck, judge_drift
 from trabecula_calibration.entries import (
     CalibrationEntry,
@@ -70,7 +71,7 @@ def _index(entries: Sequence[CalibrationEntry]) -> _Index:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registry:
-    """All entries and QA checks; build with ``Registry.of``, it never changes afterwards.
+    """All entries, QA checks and changes of scanners; build with ``Registry.of``, it never changes afterwards.
 
     Entries that another one supersedes stay listed but never match.
     """
@@ -78,17 +79,28 @@ class Registry:
     entries: tuple[CalibrationEntry, ...]
     checks: tuple[QaCheck, ...]
     rules: DriftRules
+    changes: tuple[ScannerChange, ...]
     _found: _Index
     _checks_of: Mapping[str, list[QaCheck]]
+    _changes_of: Mapping[tuple[str | None, str | None], list[ScannerChange]]
 
     @classmethod
-    def of(cls, entries: Iterable[CalibrationEntry], checks: Iterable[QaCheck] = (), rules: DriftRules | None = None) -> "Registry":
-        """Index entries and checks."""
-        listed, checked = tuple(entries), tuple(checks)
+    def of(
+        cls,
+        entries: Iterable[CalibrationEntry],
+        checks: Iterable[QaCheck] = (),
+        rules: DriftRules | None = None,
+        changes: Iterable[ScannerChange] = (),
+    ) -> "Registry":
+        """Index entries, checks and changes."""
+        listed, checked, changed = tuple(entries), tuple(checks), tuple(changes)
         checks_of: dict[str, list[QaCheck]] = defaultdict(list)
         for check in checked:
             checks_of[check.entry_id].append(check)
-        return cls(listed, checked, rules or DriftRules(), _index(listed), checks_of)
+        changes_of: dict[tuple[str | None, str | None], list[ScannerChange]] = defaultdict(list)
+        for change in sorted(changed, key=lambda change: change.on):
+            changes_of[folded(change.manufacturer), folded(change.device_serial)].append(change)
+        return cls(listed, checked, rules or DriftRules(), changed, _index(listed), checks_of, changes_of)
 
     def in_force(self) -> tuple[CalibrationEntry, ...]:
         """Entries that no other one supersedes."""
@@ -126,6 +138,11 @@ class Registry:
         """State of an entry from its checks up to a day."""
         return judge_drift([check for check in self._checks_of.get(entry_id, []) if check.on <= on_date], self.rules)
 
+    def changed_since(self, entry: CalibrationEntry, on_date: date) -> ScannerChange | None:
+        """The latest change of an entry's scanner after the entry began and up to a day."""
+        known = self._changes_of.get((folded(entry.manufacturer), folded(entry.device_serial)), [])
+        return next((change for change in reversed(known) if entry.valid_from < change.on <= on_date), None)
+
     def last_evidence(self, entry: CalibrationEntry, on_date: date) -> date:
         """Day of the last phantom scan that speaks for an entry: its own, or its last check."""
         return max([entry.valid_from, *(check.on for check in self._checks_of.get(entry.id, []) if check.on <= on_date)])
@@ -147,18 +164,34 @@ def folded(text: str | None) -> str | None:
     return text.strip().casefold() if text is not None else None
 
 
+_CHANGE_KEYS = {"manufacturer", "device_serial", "on", "what", "by"}
 _CHECK_KEYS = {"entry", "on", "reading_mg_cm3", "by"}
 
 
 def parse_registry(toml_text: str, rules: DriftRules | None = None) -> Registry:
-    """Entries and checks from TOML.
+    """Entries, checks and changes from TOML.
 
     Raises
     ------
     CalibrationEntryError : malformed or implausible, with the table and the reason.
     """
     tables = calibration_tables(toml_text)
-    return Registry.of(parse_entries(toml_text), [_parse_check(table, index) for index, table in enumerate(tables["check"])], rules)
+    checks = [_parse_check(table, index) for index, table in enumerate(tables["check"])]
+    changes = [_parse_change(table, index) for index, table in enumerate(tables["change"])]
+    return Registry.of(parse_entries(toml_text), checks, rules, changes)
+
+
+def _parse_change(table: object, index: int) -> ScannerChange:
+    where = f"change {index + 1}"
+    if not isinstance(table, Mapping) or not set(table) <= _CHANGE_KEYS or not _CHANGE_KEYS - {"by"} <= set(table):
+        raise CalibrationEntryError(
+            "a change has unknown or missing keys", where=where, hint=f"known keys: {', '.join(sorted(_CHANGE_KEYS))}"
+        )
+    try:
+        texts = {key: parsed_text(table.get(key, "")) for key in _CHANGE_KEYS - {"on"}}
+        return ScannerChange(on=parsed_date(table["on"]), **texts)
+    except ValueError as error:
+        raise CalibrationEntryError("a value has the wrong type", where=where, hint=str(error)) from error
 
 
 def _parse_check(table: object, index: int) -> QaCheck:
@@ -178,9 +211,12 @@ def _parse_check(table: object, index: int) -> QaCheck:
         raise CalibrationEntryError("a value has the wrong type", where=where, hint=str(error)) from error
 
 
-def registry_toml(entries: Iterable[CalibrationEntry], checks: Iterable[QaCheck] = ()) -> str:
-    """Entries and checks as TOML; ``parse_registry`` gives them back. Without any entry the list is empty, not missing."""
+def registry_toml(entries: Iterable[CalibrationEntry], checks: Iterable[QaCheck] = (), changes: Iterable[ScannerChange] = ()) -> str:
+    """Entries, checks and changes as TOML; ``parse_registry`` gives them back. Without any entry the list is empty, not missing."""
     parts = [entry_toml(entry) for entry in entries] or ["entry = []\n"]
     for check in checks:
         parts.append(table_toml("check", {"entry": check.entry_id, "on": check.on, "reading_mg_cm3": check.reading_mg_cm3, "by": check.by}))
+    for change in changes:
+        values = {"manufacturer": change.manufacturer, "device_serial": change.device_serial, "on": change.on, "what": change.what}
+        parts.append(table_toml("change", {**values, "by": change.by}))
     return "\n".join(parts)

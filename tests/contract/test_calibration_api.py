@@ -36,7 +36,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 def test_what_is_added_is_listed_and_exported_as_it_was(client: TestClient) -> None:
     answer = client.post("/api/v1/calibrations", content=registry_toml([ENTRY]), headers={"content-type": "application/toml"})
-    assert (answer.status_code, answer.json()) == (201, {"entries": [ENTRY.id], "checks": 0})
+    assert (answer.status_code, answer.json()) == (201, {"entries": [ENTRY.id], "checks": 0, "changes": 0})
     listed = client.get("/api/v1/calibrations").json()["calibrations"]
     assert [(entry["id"], entry["material"], entry["content_sha256"]) for entry in listed] == [(ENTRY.id, "K2HPO4", ENTRY.content_sha256)]
     assert parse_registry(client.get("/api/v1/calibrations/export.toml").text).entries == (ENTRY,)

@@ -23,11 +23,14 @@ def test_from_a_phantom_scan_to_an_entry_that_drift_blocks(tmp_path: Path) -> No
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     found = parse_registry(entry.read_text(encoding="utf-8")).entries[0]
     assert abs(found.slope_mg_cm3_per_hu / float(truth.split()[2]) - 1) < 0.01
-    assert "0 entries and 0 checks added, 1 entries were there already" in run("add", entry, "--by", "bob", *data)
+    assert "0 entries, 0 checks and 0 changes added, 1 entries were there already" in run("add", entry, "--by", "bob", *data)
     assert "in control" in run("list", *data)
     run("practice", "--out", later, "--phantom", "b-mas-200", "--drift", "7", "--seed", "2")
     blocked = run("check", later, "--phantom", "b-mas-200", "--charts", tmp_path / "charts", *data, code=3)
     assert "block" in blocked
     assert next((tmp_path / "charts").glob("*.svg")).read_bytes().lstrip().startswith(b"<?xml")
+    assert "expired from 2099-01-01 on" in run(
+        "changed", "--manufacturer", found.manufacturer, "--serial", found.device_serial, "--what", "new tube", "--on", "2099-01-01", *data
+    )
     exported = parse_registry(run("export", *data))
-    assert len(exported.checks) == 1
+    assert len(exported.changes) == len(exported.checks) == 1

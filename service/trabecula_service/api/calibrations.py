@@ -11,7 +11,7 @@ from trabecula_calibration.entries import CalibrationEntry, CalibrationEntryErro
 from trabecula_calibration.registry import Registry, parse_registry, registry_toml
 from trabecula_service.api.context import WebContext
 from trabecula_service.calibrate.store import drift_rules
-from trabecula_service.ledger.calibrations import add_checks, add_entries, load_registry
+from trabecula_service.ledger.calibrations import add_changes, add_checks, add_entries, load_registry
 
 EntryId = Annotated[str, PathParameter(min_length=1, max_length=128)]
 Toml = Annotated[str, Body(media_type="application/toml", max_length=4_000_000)]
@@ -45,6 +45,8 @@ class CalibrationAnswer(BaseModel):
     drift_reasons: list[str]
     checks: int
     days_since_phantom_scan: int
+    changed: str | None
+    """What was changed on the scanner since, and when; the entry counts as expired then."""
 
 
 class CalibrationList(BaseModel):
@@ -56,12 +58,13 @@ class CalibrationList(BaseModel):
 
 
 class ImportAnswer(BaseModel):
-    """What an import added; entries that were there already with the same content are passed over."""
+    """What an import added; what was there already with the same content is passed over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     entries: list[str]
     checks: int
+    changes: int
 
 
 def build_calibrations(context: WebContext) -> APIRouter:
@@ -83,21 +86,22 @@ def build_calibrations(context: WebContext) -> APIRouter:
 
     @router.get("/export.toml")
     def export() -> Response:
-        """Entries and checks as TOML, for another installation."""
+        """Entries, checks and changes of scanners as TOML, for another installation."""
         found = registry()
-        return Response(registry_toml(found.entries, found.checks), media_type="application/toml")
+        return Response(registry_toml(found.entries, found.checks, found.changes), media_type="application/toml")
 
     @router.post("", status_code=201)
     def add(toml: Toml) -> ImportAnswer:
-        """Add the entries and checks of a TOML file; malformed or implausible ones are refused as a whole, with the reason."""
+        """Add the entries, checks and changes of a TOML file; malformed or implausible ones are refused as a whole, with the reason."""
         try:
             given = parse_registry(toml)
             with context.ledger.write() as connection:
                 added = add_entries(connection, given.entries, by="api", now=context.clock())
                 checks = add_checks(connection, given.checks, by="api", now=context.clock())
+                changes = add_changes(connection, given.changes, by="api", now=context.clock())
         except CalibrationEntryError as error:
             raise HTTPException(422, str(error)) from error
-        return ImportAnswer(entries=[entry.id for entry in added], checks=checks)
+        return ImportAnswer(entries=[entry.id for entry in added], checks=checks, changes=changes)
 
     @router.get("/{entry_id}")
     def calibration(entry_id: EntryId) -> CalibrationAnswer:
@@ -125,7 +129,7 @@ def _entry_or_404(registry: Registry, entry_id: str) -> CalibrationEntry:
 
 
 def _answer(entry: CalibrationEntry, registry: Registry, on_date: date) -> CalibrationAnswer:
-    state = registry.drift_of(entry.id, on_date)
+    state, change = registry.drift_of(entry.id, on_date), registry.changed_since(entry, on_date)
     return CalibrationAnswer(
         id=entry.id,
         manufacturer=entry.manufacturer,
@@ -150,4 +154,5 @@ def _answer(entry: CalibrationEntry, registry: Registry, on_date: date) -> Calib
         drift_reasons=list(state.reasons),
         checks=len(state.points),
         days_since_phantom_scan=(on_date - registry.last_evidence(entry, on_date)).days,
+        changed=f"{change.what} on {change.on}" if change is not None else None,
     )

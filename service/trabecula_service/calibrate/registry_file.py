@@ -11,7 +11,7 @@ def merge_registry(registry: Registry, beside: Path | None, out: Path) -> Path:
 
     A file that cannot be read is handed on as it is, so that the analysis refuses it by name.
     """
-    entries, checks = list(registry.entries), list(registry.checks)
+    entries, checks, changes = list(registry.entries), list(registry.checks), list(registry.changes)
     if beside is not None:
         try:
             other = parse_registry(beside.read_text(encoding="utf-8"))
@@ -20,6 +20,7 @@ def merge_registry(registry: Registry, beside: Path | None, out: Path) -> Path:
         known = {entry.id for entry in entries}
         entries += [entry for entry in other.entries if entry.id not in known]
         checks += other.checks
+        changes += other.changes
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(registry_toml(entries, checks), encoding="utf-8")
+    out.write_text(registry_toml(entries, checks, changes), encoding="utf-8")
     return out

@@ -117,7 +117,7 @@ def export(
 
     with _readable_errors():
         registry = _registry(config, data)
-        text = registry_toml(registry.entries, registry.checks)
+        text = registry_toml(registry.entries, registry.checks, registry.changes)
         if out is None:
             typer.echo(text, nl=False)
         else:
@@ -168,6 +168,34 @@ def check(
             _write_charts(charts, registry, image_format)
     if blocked:
         raise typer.Exit(EXIT_REFUSED)
+
+
+@calibrate.command()
+def changed(
+    manufacturer: Annotated[str, typer.Option("--manufacturer", help="As in the entries of the scanner.")],
+    serial: Annotated[str, typer.Option("--serial", help="Serial number of the scanner, as in its entries.")],
+    what: Annotated[str, typer.Option("--what", help="New tube, new detector, software upgrade ...")],
+    on: Annotated[str | None, typer.Option("--on", help="Day of the change, as 2026-01-31; today if not given.")] = None,
+    by: By = "",
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Note a change of a scanner: its entries from before count as expired from that day on, until a new phantom scan is fitted."""
+    from trabecula_calibration.changes import ScannerChange
+    from trabecula_service.calibrate.store import open_registry
+    from trabecula_service.ledger.calibrations import add_changes, load_registry
+
+    with _readable_errors():
+        try:
+            day = date.fromisoformat(on) if on else _today()
+        except ValueError as error:
+            raise typer.BadParameter(f"--on {on}: expected a day like 2026-01-31") from error
+        change = ScannerChange(manufacturer=manufacturer, device_serial=serial, on=day, what=what, by=by)
+        with open_registry(config, data) as (ledger, rules), ledger.write() as connection:
+            add_changes(connection, (change,), by=by, now=_now().timestamp())
+            registry = load_registry(connection, rules)
+        ended = [entry.id for entry in registry.in_force() if registry.changed_since(entry, day) == change]
+        typer.echo(f"noted; expired from {day} on: {', '.join(ended) or 'no entry'}. Scan the phantom and fit a new entry.")
 
 
 @calibrate.command()
@@ -237,13 +265,16 @@ def _picture(scan: "PhantomSeries", reading: "PhantomReading") -> bytes:
 def _add_to_registry(text: str, by: str, config: Path | None, data: Path | None) -> None:
     from trabecula_calibration.registry import parse_registry
     from trabecula_service.calibrate.store import open_registry
-    from trabecula_service.ledger.calibrations import add_checks, add_entries
+    from trabecula_service.ledger.calibrations import add_changes, add_checks, add_entries
 
     given = parse_registry(text)
     with open_registry(config, data) as (ledger, _), ledger.write() as connection:
         added = add_entries(connection, given.entries, by=by, now=_now().timestamp())
         checks = add_checks(connection, given.checks, by=by, now=_now().timestamp())
-    typer.echo(f"{len(added)} entries and {checks} checks added, {len(given.entries) - len(added)} entries were there already")
+        changes = add_changes(connection, given.changes, by=by, now=_now().timestamp())
+    typer.echo(
+        f"{len(added)} entries, {checks} checks and {changes} changes added, {len(given.entries) - len(added)} entries were there already"
+    )
 
 
 def _record_check(
@@ -286,6 +317,8 @@ def _print_states(registry: "Registry") -> bool:
         age = (_today() - registry.last_evidence(entry, _today())).days
         late = f"; no phantom scan for {age} days" if age > registry.rules.max_days_without_check else ""
         why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
+        if (change := registry.changed_since(entry, _today())) is not None:
+            late += f"; expired: {change.what} on {change.on}"
         typer.echo(f"{entry.id}: {state.status.value}{why}, {len(state.points)} checks{late}")
     return blocked
 

@@ -1,13 +1,14 @@
-"""The calibration registry in the ledger: entries and checks are only ever added."""
+"""The calibration registry in the ledger: entries, checks and changes of scanners are only ever added."""
 
 from datetime import date
 
 from sqlalchemy import Connection, insert, select
 
+from trabecula_calibration.changes import ScannerChange
 from trabecula_calibration.drift import DriftRules, QaCheck
 from trabecula_calibration.entries import CalibrationEntry, CalibrationEntryError, entry_toml, parse_entries
 from trabecula_calibration.registry import Registry
-from trabecula_service.ledger.schema import calibration_checks, calibration_entries
+from trabecula_service.ledger.schema import calibration_changes, calibration_checks, calibration_entries
 
 
 def add_entries(connection: Connection, entries: tuple[CalibrationEntry, ...], *, by: str, now: float) -> tuple[CalibrationEntry, ...]:
@@ -68,8 +69,28 @@ def add_checks(connection: Connection, checks: tuple[QaCheck, ...], *, by: str, 
     return added
 
 
+def add_changes(connection: Connection, changes: tuple[ScannerChange, ...], *, by: str, now: float) -> int:
+    """Add changes of scanners; one that is there already (same scanner, day and words) is passed over. Returns how many were new."""
+    columns = (
+        calibration_changes.c.manufacturer,
+        calibration_changes.c.device_serial,
+        calibration_changes.c.on_day,
+        calibration_changes.c.what,
+    )
+    known = {tuple(row) for row in connection.execute(select(*columns))}
+    added = 0
+    for change in changes:
+        row = (change.manufacturer, change.device_serial, change.on.isoformat(), change.what)
+        if row not in known:
+            values = dict(zip((column.name for column in columns), row, strict=True))
+            connection.execute(insert(calibration_changes).values(**values, entered_at=now, entered_by=change.by or by))
+            known.add(row)
+            added += 1
+    return added
+
+
 def load_registry(connection: Connection, rules: DriftRules | None = None) -> Registry:
-    """All entries and checks of the ledger, in the order in which they were entered."""
+    """All entries, checks and changes of the ledger, in the order in which they were entered."""
     texts = connection.execute(
         select(calibration_entries.c.toml).order_by(calibration_entries.c.entered_at, calibration_entries.c.id)
     ).scalars()
@@ -79,4 +100,14 @@ def load_registry(connection: Connection, rules: DriftRules | None = None) -> Re
         QaCheck(entry_id=row.entry_id, on=date.fromisoformat(row.on_day), reading_mg_cm3=row.reading_mg_cm3, by=row.entered_by)
         for row in rows
     ]
-    return Registry.of(entries, checks, rules)
+    changes = [
+        ScannerChange(
+            manufacturer=row.manufacturer,
+            device_serial=row.device_serial,
+            on=date.fromisoformat(row.on_day),
+            what=row.what,
+            by=row.entered_by,
+        )
+        for row in connection.execute(select(calibration_changes).order_by(calibration_changes.c.id))
+    ]
+    return Registry.of(entries, checks, rules, changes)

@@ -214,6 +214,18 @@ calibration_checks = Table(
     Column("entered_by", Text, nullable=False),
 )
 
+calibration_changes = Table(
+    "calibration_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("manufacturer", Text, nullable=False),
+    Column("device_serial", Text, nullable=False),
+    Column("on_day", _short(10), nullable=False, comment="day of the change, ISO 8601"),
+    Column("what", Text, nullable=False, comment="new tube, new software ..."),
+    Column("entered_at", Float, nullable=False),
+    Column("entered_by", Text, nullable=False),
+)
+
 reviews = Table(
     "reviews",
     metadata,

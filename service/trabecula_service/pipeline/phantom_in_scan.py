@@ -33,4 +33,4 @@ def with_phantom_in_scan(
         reading=reading,
     )
     entry = entry_of(series, reading, by="analysis", today=on_date, entry_id=f"in-scan-{definition.name}", simultaneous=True)
-    return Registry.of((*registry.entries, entry), registry.checks, registry.rules), []
+    return Registry.of((*registry.entries, entry), registry.checks, registry.rules, registry.changes), []

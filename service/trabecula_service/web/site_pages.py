@@ -11,10 +11,11 @@ from fastapi.responses import FileResponse, HTMLResponse
 from trabecula_calibration.entries import CalibrationEntryError
 from trabecula_calibration.registry import parse_registry
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.reviewing import caller_of
 from trabecula_service.calibrate.store import drift_rules, phantom_picture_path
 from trabecula_service.deliver.port import Accepted
 from trabecula_service.deliver.probe import probe
-from trabecula_service.ledger.calibrations import add_checks, add_entries, load_registry
+from trabecula_service.ledger.calibrations import add_changes, add_checks, add_entries, load_registry
 from trabecula_service.ledger.outbox import outbox_counts
 from trabecula_service.ledger.queries import (
     count_instances,
@@ -37,7 +38,7 @@ def build_site_pages(context: WebContext) -> APIRouter:
     """``/physicist`` and ``/administration``."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-    def physicist_page(said: str = "", refused: str = "") -> str:
+    def physicist_page(request: Request, said: str = "", refused: str = "") -> str:
         today = datetime.fromtimestamp(context.clock(), UTC).date()
         with context.ledger.read() as connection:
             registry = load_registry(connection, drift_rules(context.settings))
@@ -52,11 +53,19 @@ def build_site_pages(context: WebContext) -> APIRouter:
             }
             for entry in registry.entries
         ]
-        return page("physicist.html", page_name="physicist", rows=rows, said=said, refused=refused, limits=context.settings.calibration)
+        return page(
+            "physicist.html",
+            page_name="physicist",
+            who=caller_of(request, ""),
+            rows=rows,
+            said=said,
+            refused=refused,
+            limits=context.settings.calibration,
+        )
 
     @router.get("/physicist")
-    def physicist() -> str:
-        return physicist_page()
+    def physicist(request: Request) -> str:
+        return physicist_page(request)
 
     @router.post("/physicist/entries")
     async def add(request: Request) -> HTMLResponse:
@@ -66,9 +75,10 @@ def build_site_pages(context: WebContext) -> APIRouter:
             with context.ledger.write() as connection:
                 added = add_entries(connection, given.entries, by="page", now=context.clock())
                 checks = add_checks(connection, given.checks, by="page", now=context.clock())
+                changes = add_changes(connection, given.changes, by="page", now=context.clock())
         except CalibrationEntryError as error:
-            return HTMLResponse(physicist_page(refused=str(error)), status_code=422)
-        return HTMLResponse(physicist_page(said=f"{len(added)} entries and {checks} checks added."))
+            return HTMLResponse(physicist_page(request, refused=str(error)), status_code=422)
+        return HTMLResponse(physicist_page(request, said=f"{len(added)} entries and {checks} checks and {changes} changes added."))
 
     @router.get("/physicist/entries/{entry_id}/phantom.png")
     def phantom(entry_id: EntryId) -> FileResponse:
@@ -78,7 +88,7 @@ def build_site_pages(context: WebContext) -> APIRouter:
         return FileResponse(path, media_type="image/png")
 
     @router.get("/administration")
-    def administration() -> str:
+    def administration(request: Request) -> str:
         health = check_health(context.ledger, context.heartbeats, context.data, context.settings.receive.reserve_free_gib)
         with context.ledger.read() as connection:
             parcels = outbox_counts(connection)
@@ -86,6 +96,7 @@ def build_site_pages(context: WebContext) -> APIRouter:
             return page(
                 "administration.html",
                 page_name="administration",
+                who=caller_of(request, ""),
                 health=health,
                 states=states,
                 received=sum(states.values()),

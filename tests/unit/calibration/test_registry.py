@@ -10,15 +10,16 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import DatabaseError
 
 from builders.calibrations import ENTRY
+from trabecula_calibration.changes import ScannerChange
 from trabecula_calibration.drift import DriftRules, DriftStatus, QaCheck, judge_drift, qa_reading
 from trabecula_calibration.entries import CalibrationEntry, CalibrationEntryError
 from trabecula_calibration.matching import AcquisitionFacts, Match, NoMatch, match_entry
 from trabecula_calibration.physics import physics_slope
 from trabecula_calibration.registry import Registry, parse_registry, registry_toml
 from trabecula_morphometry.codes import Code
-from trabecula_service.ledger.calibrations import add_checks, add_entries, load_registry
+from trabecula_service.ledger.calibrations import add_changes, add_checks, add_entries, load_registry
 from trabecula_service.ledger.database import open_ledger
-from trabecula_service.ledger.schema import calibration_checks, calibration_entries
+from trabecula_service.ledger.schema import calibration_changes, calibration_checks, calibration_entries
 
 TODAY = date(2026, 6, 1)
 FACTS = AcquisitionFacts(kvp=120, manufacturer="GE Medical Systems", model="Discovery", device_serial="17", kernel="STANDARD")
@@ -182,3 +183,50 @@ def test_a_slope_20_percent_off_the_physics_row_is_refused_on_import(factor: flo
     text = registry_toml([ENTRY]).replace("slope = 0.74", f"slope = {0.74 * factor:.4f}")
     with pytest.raises(CalibrationEntryError, match="more than 20 %"):
         parse_registry(text)
+
+
+NEW_TUBE = ScannerChange(manufacturer="ge medical systems", device_serial="17", on=date(2026, 3, 1), what="new tube")
+
+
+def test_an_entry_from_before_a_change_of_its_scanner_counts_as_expired() -> None:
+    registry = Registry.of([ENTRY], changes=[NEW_TUBE])
+    before, after = (match_entry(FACTS, registry, day) for day in (date(2026, 2, 28), date(2026, 3, 1)))
+    assert isinstance(before, Match)
+    assert isinstance(after, Match)
+    assert Code.CALIBRATION_EXPIRED not in before.codes
+    assert Code.CALIBRATION_EXPIRED in after.codes
+    assert "changed on 2026-03-01 (new tube)" in after.explanation
+
+
+def test_a_phantom_scan_after_the_change_stands() -> None:
+    fresh = replace(ENTRY, id="fresh", valid_from=date(2026, 3, 1))
+    found = match_entry(FACTS, Registry.of([ENTRY, fresh], changes=[NEW_TUBE]), date(2026, 3, 2))
+    assert isinstance(found, Match)
+    assert (found.entry.id, found.codes) == ("fresh", ())
+
+
+def test_a_change_of_another_scanner_says_nothing() -> None:
+    other = replace(NEW_TUBE, device_serial="18")
+    found = match_entry(FACTS, Registry.of([ENTRY], changes=[other]), date(2026, 4, 1))
+    assert isinstance(found, Match)
+    assert Code.CALIBRATION_EXPIRED not in found.codes
+
+
+def test_changes_go_through_toml_and_the_ledger_unchanged_and_stay(tmp_path: Path) -> None:
+    text = registry_toml([ENTRY], (), [NEW_TUBE])
+    assert parse_registry(text).changes == (NEW_TUBE,)
+    ledger = open_ledger(tmp_path / "ledger.sqlite")
+    try:
+        with ledger.write() as connection:
+            assert [add_changes(connection, (NEW_TUBE,), by="A", now=1.0) for _ in range(2)] == [1, 0]
+        with ledger.read() as connection:
+            assert load_registry(connection).changes == (replace(NEW_TUBE, by="A"),)
+        with pytest.raises(DatabaseError, match="append-only"), ledger.write() as connection:
+            connection.execute(delete(calibration_changes))
+    finally:
+        ledger.close()
+
+
+def test_a_change_without_its_reason_is_refused() -> None:
+    with pytest.raises(CalibrationEntryError, match="without scanner or reason"):
+        replace(NEW_TUBE, what=" ")
