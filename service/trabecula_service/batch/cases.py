@@ -17,7 +17,7 @@ from trabecula_service.dicom.files import Kind, kind_of_file
 LONGEST_NAME = 100
 """Letters of a case's name: it becomes a folder, whose path must stay below the limits of file systems."""
 
-_MASK_ENDINGS = ("_seg", "_msk", "_mask", "_bodies", "_snp", "-w")
+_MASK_NAME = re.compile(r"(^|[_-])(seg|msk|mask|bodies|segmentation|posterior|snp|w)$", re.IGNORECASE)
 """NIfTI files that are label volumes or pictures of VerSe, CTSpine1K and this program, not CT."""
 
 
@@ -46,7 +46,7 @@ class Found:
 def find_cases(root: Path, tick: Callable[[int], None] = lambda _count: None) -> Found:
     """Search a folder with all its subfolders; ``tick`` is called with the number of files looked at.
 
-    Only the first elements of each DICOM file are read, about half a millisecond each.
+    Only the first elements of each DICOM file are read, about a millisecond each.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _belongs_to(path: Path, root: Path) -> tuple[Kind, str]:
     except OSError:
         return "other", ""
     if kind == "nifti":
-        return kind, "" if without_extension(path).lower().endswith(_MASK_ENDINGS) else _relative(path, root)
+        return kind, "" if _MASK_NAME.search(without_extension(path)) else _relative(path, root)
     if kind == "zip":
         return kind, _relative(path, root)
     return kind, _study_uid(path) or str(path.parent.relative_to(root)) if kind == "dicom" else ""

@@ -140,6 +140,8 @@ def trend_statement(result: Result, language: str = DEFAULT_LANGUAGE) -> str:
         language,
         "change",
         date=row.prior.scanned_on.isoformat(),
+        material=result.density.material,
+        basis=term(language, "basis_short", result.density.basis),
         change=change_text(row),
         least=least_text(row),
         verdict=trend_verdict(row, language),

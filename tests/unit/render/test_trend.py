@@ -49,6 +49,7 @@ def test_a_small_change_is_called_none_and_a_large_one_by_its_name() -> None:
     assert "by -2 mg/cm³: no significant change (less than 15 mg/cm³ may be chance)" in wording.trend_statement(
         now(earlier(date(2025, 1, 1), 109.0))
     )
+    assert "the mean density (K2HPO4 equivalent, calibrated) has changed" in wording.trend_statement(now(earlier(date(2025, 1, 1), 150.0)))
     assert "by -42 mg/cm³: significant decrease" in wording.trend_statement(now(earlier(date(2025, 1, 1), 150.0)))
     assert "by +28 mg/cm³: significant increase" in wording.trend_statement(now(earlier(date(2025, 1, 1), 80.0)))
 
