@@ -46,7 +46,9 @@ class Reading:
     truth_mg_cm3: float
 
 
-def scanned(patient: DigitalPatient, kernel: str, factor: int, rng: np.random.Generator) -> tuple[Volume, LabelVolume]:
+def scanned(
+    patient: DigitalPatient, kernel: str, factor: int, rng: np.random.Generator, base_slice_mm: float = BASE_SLICE_MM
+) -> tuple[Volume, LabelVolume]:
     """The patient through a kernel and a slice thickness, with a mask that is off by a millimetre."""
     fine = patient.volume.hu_zyx.astype(np.float32)
     spacing = patient.volume.grid.spacing_xyz_mm
@@ -57,7 +59,7 @@ def scanned(patient: DigitalPatient, kernel: str, factor: int, rng: np.random.Ge
     count = fine.shape[0] // factor
     hu = fine[: count * factor].reshape(count, factor, *fine.shape[1:]).mean(axis=1)
     noise = ndimage.gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), (0.0, 0.8, 0.8))
-    hu = hu + noise * np.float32(KERNELS[kernel] / noise.std() / max(BASE_SLICE_MM * factor, 1.0) ** 0.5)
+    hu = hu + noise * np.float32(KERNELS[kernel] / noise.std() / max(base_slice_mm * factor, 1.0) ** 0.5)
     matrix = patient.volume.grid.voxel_to_lps.copy()
     matrix[:3, 3] = patient.volume.grid.to_lps((0.0, 0.0, (factor - 1) / 2))
     matrix[2, 2] *= factor
@@ -129,24 +131,27 @@ def draws(found: list[Reading], kvp: int, slope: float, spacing_mm: float, rng: 
 
 
 def measure(
-    kvps: tuple[int, ...] = (80, 100, 120, 140), kernels: tuple[str, ...] = tuple(KERNELS), factors: tuple[int, ...] = FACTORS
+    kvps: tuple[int, ...] = (80, 100, 120, 140),
+    kernels: tuple[str, ...] = tuple(KERNELS),
+    factors: tuple[int, ...] = FACTORS,
+    base_slice_mm: float = BASE_SLICE_MM,
 ) -> dict:
     """All figures; per kVp, kernel and thickness, per each of them, and over everything."""
     rng, table = np.random.default_rng(11), []
     pooled: dict[str, list[tuple[str, float, bool]]] = defaultdict(list)
     for kvp in kvps:
         options = PatientOptions(
-            seed=kvp, tube_voltage_kvp=kvp, spacing_xyz_mm=(0.9, 0.9, BASE_SLICE_MM), field_of_view_mm=150.0, noise_sd_hu=0.0, fractures=()
+            seed=kvp, tube_voltage_kvp=kvp, spacing_xyz_mm=(0.9, 0.9, base_slice_mm), field_of_view_mm=150.0, noise_sd_hu=0.0, fractures=()
         )
         patient = make_digital_patient(options)
         slope = 1.0 / patient.truth.line.slope_hu_per_mg_cm3
         for kernel in kernels:
             for factor in factors:
-                volume, bodies = scanned(patient, kernel, factor, rng)
+                volume, bodies = scanned(patient, kernel, factor, rng, base_slice_mm)
                 found = readings(patient, volume, bodies)
                 rows = [("read", r.level.mean_hu * slope - r.truth_mg_cm3, True) for r in found]
                 rows += draws(found, kvp, slope, volume.grid.slice_spacing_mm, rng)
-                thickness = round(BASE_SLICE_MM * factor, 1)
+                thickness = round(base_slice_mm * factor, 1)
                 table.append({"kvp": kvp, "kernel": kernel, "slice_mm": thickness, **_summary(rows)})
                 sys.stdout.write(json.dumps(table[-1]) + "\n")
                 sys.stdout.flush()
