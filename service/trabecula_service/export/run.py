@@ -16,6 +16,7 @@ README = """# {count} subjects exported by Trabecula
 Layout: VerSe, subject-based (`rawdata`, `derivatives`, `grades.csv`; https://github.com/anjany/verse).
 Labels: 1-7 C1-C7, 8-19 T1-T12, 20-25 L1-L6, 26 sacrum, 28 T13.
 `_seg-vert_msk`: whole vertebrae; `_seg-vb_msk`: bodies; `_seg-vb_ctd.json`: body centres in voxels of the image.
+`_levels.json`: per level the six height points (LPS millimetres), heights, losses, grade with probabilities and HU.
 `grades.csv`: `reviewed` says whether a reader accepted or amended the result; a row with "no" is the program's answer and no reference.
 Headers were left behind, pixels were not changed: a head in the field of view still shows a face.
 """

@@ -1,7 +1,8 @@
 """One study as files of VerSe's subject-based layout (Sekuboyina 2021): image, masks, centroids.
 
 ``rawdata/SUB/SUB_ct.nii.gz``; ``derivatives/SUB/`` with ``SUB_seg-vert_msk.nii.gz`` (whole vertebrae), ``SUB_seg-vb_msk.nii.gz`` (bodies;
-ours, for training) and ``SUB_seg-vb_ctd.json`` (body centres in voxels of the image).
+ours, for training), ``SUB_seg-vb_ctd.json`` (body centres in voxels of the image) and ``SUB_levels.json`` (ours: six points, heights, losses,
+grades and HU per level as in ``result.json``).
 """
 
 import gzip
@@ -49,6 +50,8 @@ def write_subject(root: Path, subject: str, study: FinishedStudy) -> None:
     for name, labels in (("seg-vert_msk", whole), ("seg-vb_msk", solid)):
         masks = LabelVolume(labels_zyx=labels, grid=volume.grid)
         write_durably(derived / f"{subject}_{name}.nii.gz", label_nifti_bytes(masks))
+    levels = [level.model_dump(mode="json") for level in study.result.levels]
+    write_durably(derived / f"{subject}_levels.json", (json.dumps(levels, indent=1) + "\n").encode())
     centroids = json.dumps(centroid_list(study.result, volume.grid), indent=1) + "\n"
     write_durably(derived / f"{subject}_seg-vb_ctd.json", centroids.encode())
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -89,6 +90,8 @@ def test_evaluate_finds_no_difference_between_results_and_their_export(tmp_path:
     assert [row["level"] for row in levels] == ["T12", "L1", "L2"]
     assert {float(row["dice"]) for row in levels} == {1.0}
     assert all(float(row["centre_mm"]) < 0.1 for row in levels)
+    points = json.loads((tmp_path / "set" / "derivatives" / "sub-trab0001" / "sub-trab0001_levels.json").read_text())
+    assert [level["points_lps_mm"]["anterior_superior"][1] for level in points] == [-13.0] * 3
     grades = rows(tmp_path / "scores" / "grades.csv")
     assert [(row["level"], row["reader_grade"], row["grade"]) for row in grades] == [("T12", "0", "0"), ("L1", "2", "2"), ("L2", "0", "0")]
 
