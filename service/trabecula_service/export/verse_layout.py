@@ -1,8 +1,8 @@
 """One study as files of VerSe's subject-based layout (Sekuboyina 2021): image, masks, centroids.
 
-``rawdata/SUB/SUB_ct.nii.gz``; ``derivatives/SUB/`` with ``SUB_seg-vert_msk.nii.gz`` (whole vertebrae), ``SUB_seg-vb_ctd.json`` (body centres
-in voxels of the image), and of our own ``SUB_seg-vb_msk.nii.gz`` (bodies, for training) and ``SUB_levels.json`` (six points, heights, losses,
-grades and HU per level as in ``result.json``).
+``rawdata/SUB/SUB_ct.nii.gz``; ``derivatives/SUB/`` with ``SUB_seg-vert_msk.nii.gz`` (whole vertebrae) and ``SUB_seg-vb_ctd.json``
+(body centres in voxels of the image). Of our own: ``SUB_seg-vb_msk.nii.gz`` (bodies, for training) and ``SUB_levels.json`` (six points,
+heights, losses, grades and HU per level as in ``result.json``).
 """
 
 import gzip
