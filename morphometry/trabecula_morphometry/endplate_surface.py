@@ -70,7 +70,6 @@ def _robust_fit(basis: NDArray[np.float64], heights_mm: NDArray[np.float64]) -> 
         residual = np.abs(heights_mm - basis @ coefficients)
         least_absolute = 1.0 / np.maximum(residual, 0.1)
         biweight = np.clip(1.0 - (residual / REJECT_MM) ** 2, 0.0, None) ** 2
+        # Least absolute deviations leave as many points on the surface as it has unknowns, so that the biweights never all vanish.
         weights = np.asarray(least_absolute if iteration < 8 else biweight, dtype=np.float64)
-        if weights.sum() < basis.shape[1]:
-            break
     return coefficients

@@ -134,13 +134,16 @@ def _walls_below(shape: BodyShape, depths: Vector, curve: Vector, *, upper: bool
     """
     waist = _extent_at(shape, 0.0)
     inward = -1.0 if upper else 1.0
-    within = curve[(depths >= waist[0]) & (depths <= waist[1])]
-    if within.size == 0:
-        return waist
-    front_rim, back_rim = float(np.median(within[:RIM_SAMPLES])), float(np.median(within[-RIM_SAMPLES:]))
+    front_rim, back_rim = _rim_height(depths - waist[0], curve), _rim_height(waist[1] - depths, curve)
     front = min(_extent_at(shape, front_rim + inward * below)[0] for below in BELOW_RIM_MM)
     back = max(_extent_at(shape, back_rim + inward * below)[1] for below in BELOW_RIM_MM)
     return max(front, waist[0] - LIP_MM), min(back, waist[1] + LIP_MM)
+
+
+def _rim_height(behind_wall_mm: Vector, curve: Vector) -> float:
+    """Median height of the samples next behind a wall."""
+    order = np.argsort(np.where(behind_wall_mm >= 0, behind_wall_mm, np.inf), kind="stable")
+    return float(np.median(curve[order[:RIM_SAMPLES]]))
 
 
 def _extent_at(shape: BodyShape, level_mm: float) -> tuple[float, float]:
@@ -201,7 +204,7 @@ def _response(profile: NDArray[np.float64], steepest_mm: Vector, offsets: Vector
     outward = np.arange(-SEARCH_MM, SEARCH_MM + ACROSS_STEP_MM / 2, ACROSS_STEP_MM)
     rows = zip(smooth, steepest_mm, strict=True)
     aligned = np.stack([np.interp(outward + edge, offsets, row, left=np.nan, right=np.nan) for row, edge in rows])
-    inner = aligned[3:-3] if len(aligned) > 12 else aligned
+    inner = aligned[3:-3]
     seen = np.isfinite(inner).sum(axis=0)
     mean = np.where(seen > 0, np.nansum(inner, axis=0) / np.maximum(seen, 1), np.nan)
     known = np.isfinite(mean)

@@ -18,6 +18,9 @@ MAX_LEVELS_AWAY = 3
 INTACT_LOSS = 0.15
 """A neighbour that lost this much anywhere is no witness, although not graded yet (grade 1 begins at 0.20)."""
 
+FREE_TURNS = 3
+"""After so many turns a level that was dropped stays out: one that keeps changing sides is no witness, and the search comes to an end."""
+
 POSTERIOR_STANDS_LOSS = 0.12
 """The own posterior height counts in full at no loss and not at all from this loss on."""
 
@@ -54,13 +57,15 @@ def expected_heights(levels: Sequence[LevelHeights], sex: str | None = None) -> 
     scale = np.array([np.log(np.array(level.heights_mm) / normal_heights_mm(level.name, sex)) for level in levels]).reshape(-1, 3)
     variance = np.array([(np.array(level.sd_mm) / np.array(level.heights_mm)) ** 2 for level in levels]).reshape(-1, 3)
     intact = _seed_intact(scale, ranks)
-    for _ in range(6):
+    turns, settled = 0, False
+    while not settled:
         log_expected, _, _ = _predict(scale, variance, ranks, intact)
         loss = 1.0 - np.exp(scale - log_expected)
         updated = np.where(np.isnan(loss).any(axis=1), intact, np.nan_to_num(loss).max(axis=1, initial=0.0) < INTACT_LOSS)
-        if (updated == intact).all():
-            break
-        intact = updated
+        if turns >= FREE_TURNS:
+            updated &= intact
+        settled = bool((updated == intact).all())
+        intact, turns = updated, turns + 1
     log_expected, relative_sd, used = _predict(scale, variance, ranks, intact)
     out: dict[str, ExpectedHeights | None] = {}
     for i, level in enumerate(levels):

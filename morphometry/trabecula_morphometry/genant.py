@@ -76,11 +76,9 @@ def genant_grade(loss: HeightLoss) -> GenantGrade:
 
 
 def fracture_type(loss: ThreeHeights) -> FractureType:
-    """Type by the leading loss."""
+    """Type by the leading loss, of a body of grade 1 or more."""
     leading = max(loss.anterior, loss.middle, loss.posterior)
     if leading - loss.posterior <= UNIFORM and loss.posterior >= GRADE_LIMITS[0] - UNIFORM:
-        return FractureType.CRUSH
-    if loss.posterior >= leading:
         return FractureType.CRUSH
     # Front as low as the middle with a standing back is a wedge with a bent endplate, not a biconcave body.
     return FractureType.WEDGE if loss.anterior >= loss.middle - UNIFORM / 2 else FractureType.BICONCAVE

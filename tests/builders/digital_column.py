@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from trabecula_morphometry.frame import BodyShape, chain_tangents, fit_body, posterior_directions
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.norms import NORMS, normal_heights_mm
 from trabecula_morphometry.vertebra import VertebraInput
@@ -117,6 +118,17 @@ class DigitalColumn:
             bone, inside = (np.clip(0.5 + part / VOXEL_MM, 0.0, 1.0) for part in (depth, depth - CORTEX_MM))
             hu[near] = hu[near] * (1 - bone) + CORTEX_HU * (bone - inside) + trabecular * inside
         return hu
+
+
+def fitted(column: DigitalColumn, name: str) -> tuple[Volume, BodyShape]:
+    """The CT of a column, and the shape of one of its bodies."""
+    volume, bodies, vertebrae = column.render()
+    tangents = chain_tangents(vertebrae)
+    backs = posterior_directions(vertebrae, tangents, None)
+    place = [body.name for body in column.bodies].index(name)
+    shape = fit_body(bodies, vertebrae[place], tangents[place], backs[place])
+    assert shape is not None
+    return volume, shape
 
 
 def intact(name: str, scale: float = 1.0, trabecular_hu: float = 150.0) -> DigitalBody:

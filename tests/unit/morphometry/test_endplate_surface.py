@@ -61,9 +61,17 @@ def test_a_notch_is_filled_to_the_surface_around_it(share: float) -> None:
     assert endplates_are_sound(notched(shape, share))
 
 
-def test_a_mask_that_is_ragged_all_over_is_not_measured() -> None:
+@pytest.mark.parametrize("steps_mm", [(-5.0, 0.0, 5.0), (-6.0, 6.0)])
+def test_a_mask_that_is_ragged_all_over_is_not_measured(steps_mm: tuple[float, ...]) -> None:
     shape = box()
     rng = np.random.default_rng(1)
-    ragged = replace(shape, top_mm=shape.top_mm + rng.choice([-5.0, 0.0, 5.0], size=shape.top_mm.shape))
+    ragged = replace(shape, top_mm=shape.top_mm + rng.choice(steps_mm, size=shape.top_mm.shape))
     assert endplates_are_sound(shape)
     assert not endplates_are_sound(ragged)
+
+
+def test_a_mask_with_too_little_of_an_endplate_is_not_measured() -> None:
+    shape = box()
+    top = np.where(np.abs(shape.left_mm) < 1, shape.top_mm, np.nan)
+    assert repaired_endplate(replace(shape, top_mm=top), upper=True) is None
+    assert not endplates_are_sound(replace(shape, top_mm=top))

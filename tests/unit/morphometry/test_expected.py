@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trabecula_morphometry.expected import LevelHeights, expected_heights
+from trabecula_morphometry.expected import INTACT_LOSS, LevelHeights, expected_heights
 from trabecula_morphometry.norms import normal_heights_mm
 
 LEVELS = ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4")
@@ -60,3 +60,21 @@ def test_uncertainty_grows_with_fewer_references() -> None:
 
 def test_no_levels_give_no_expectation() -> None:
     assert expected_heights([]) == {}
+
+
+def test_a_witness_has_lost_less_than_a_level_may_that_is_called_intact() -> None:
+    # Two levels of this column would change sides for ever: each is intact only while the other is not.
+    losses = {"T9": (0.16, 0.3, 0.2), "T10": (0.2, 0.13, 0.3), "T11": (0.0, 0.16, 0.2), "T12": (0.3, 0.16, 0.13)}
+    losses |= {"L1": (0.1, 0.13, 0.13), "L2": (0.2, 0.3, 0.0), "L3": (0.3, 0.16, 0.13), "L4": (0.2, 0.16, 0.1)}
+    levels = column(losses)
+    found, expected = losses_found(levels), expected_heights(levels)
+    witnesses = {name for entry in expected.values() if entry is not None for name in entry.references}
+    assert witnesses
+    assert all(found[name].max() < INTACT_LOSS for name in witnesses if name in found)
+
+
+def test_a_level_that_only_its_neighbours_show_to_be_low_is_dropped() -> None:
+    levels = column({"T11": (0.14, 0.14, 0.14), "T12": (0.2, 0.2, 0.2), "L1": (0.2, 0.2, 0.2), "L2": (0.2, 0.2, 0.2)})
+    expected = expected_heights(levels)
+    assert expected["T12"] is not None
+    assert set(expected["T12"].references) <= {"T9", "T10", "T11", "L3"}

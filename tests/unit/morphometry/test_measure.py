@@ -192,3 +192,27 @@ def test_impossible_sizes_are_refused(factors: tuple[float, float, float]) -> No
         slice_spacing_mm=1.0,
     )
     assert found.implausible.code is Code.GEOMETRY_IMPLAUSIBLE
+
+
+def test_a_body_with_a_ragged_outline_has_no_heights_and_says_so() -> None:
+    volume, bodies, vertebrae = rendered(NORMAL)
+    labels = bodies.labels_zyx.copy()
+    own, rng = labels == vertebrae[1].label, np.random.default_rng(5)
+    # Every second column of the upper half is eaten away by up to 8 mm, as where a network calls bone disc.
+    top = int(np.argwhere(own)[:, 0].max())
+    for y, x in np.argwhere(own.any(axis=0)):
+        if (x // 3 + y // 3) % 2:
+            labels[top - int(rng.integers(5, 9)) : top + 1, y, x] = 0
+    found = measure_column(volume, LabelVolume(labels_zyx=labels, grid=bodies.grid), None, vertebrae, slice_spacing_mm=1.0).levels[1]
+    assert (found.heights, found.genant) == (None, None)
+    assert Code.LOW_QUALITY in found.excluded
+    assert found.voi is not None
+
+
+def test_three_adjacent_mild_wedges_are_named_as_a_pattern_and_not_graded() -> None:
+    mild = [squeezed(name, 0.22, 0.1, 0.0) for name in ("T9", "T10", "T11")]
+    found = measured(DigitalColumn(bodies=(intact("T7"), intact("T8"), *mild, intact("T12"), intact("L1")), disc_mm=6.0))
+    named = [flag.level for flag in found.flags if flag.code is Code.DEFORMITY_NOT_FRACTURE]
+    assert named == ["T9", "T10", "T11"]
+    assert all(level.genant is None for level in found.levels if level.name in named)
+    assert found.fractures.max_grade == 0

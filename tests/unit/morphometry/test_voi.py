@@ -1,17 +1,19 @@
 """The trabecular volume of interest: where it lies, in which style, and what is refused."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from builders.digital_column import DigitalColumn, intact
-from trabecula_morphometry.frame import BodyShape, chain_tangents, fit_body, posterior_directions
+from builders.digital_column import DigitalColumn, fitted, intact
+from trabecula_morphometry.frame import BodyShape
 from trabecula_morphometry.voi import (
     CORTEX_MARGIN_MM,
     ENDPLATE_MARGIN_MM,
     MIN_VOLUME_MM3,
     VoiStyle,
+    depth_below_surface,
     foreign_content,
     measure_voi,
     trabecular_points,
@@ -21,11 +23,7 @@ from trabecula_morphometry.volume import Volume
 
 @cache
 def body() -> tuple[Volume, BodyShape]:
-    volume, bodies, vertebrae = DigitalColumn(bodies=(intact("L1"), intact("L2"), intact("L3"))).render()
-    tangents = chain_tangents(vertebrae)
-    shape = fit_body(bodies, vertebrae[1], tangents[1], posterior_directions(vertebrae, tangents, None)[1])
-    assert shape is not None
-    return volume, shape
+    return fitted(DigitalColumn(bodies=(intact("L1"), intact("L2"), intact("L3"))), "L2")
 
 
 def test_the_voi_lies_in_front_of_the_vein_and_clear_of_all_surfaces() -> None:
@@ -74,10 +72,7 @@ def test_a_voi_that_leaves_the_image_is_refused() -> None:
 
 
 def test_too_little_bone_is_refused() -> None:
-    volume, bodies, vertebrae = DigitalColumn(bodies=(intact("T5", 0.8), intact("T6", 0.8))).render()
-    tangents = chain_tangents(vertebrae)
-    shape = fit_body(bodies, vertebrae[0], tangents[0], posterior_directions(vertebrae, tangents, None)[0])
-    assert shape is not None
+    volume, shape = fitted(DigitalColumn(bodies=(intact("T5", 0.8), intact("T6", 0.8))), "T5")
     assert measure_voi(volume, shape) is None
 
 
@@ -85,3 +80,11 @@ def test_plain_bone_holds_nothing_foreign_even_where_values_are_clipped() -> Non
     volume, shape = body()
     assert foreign_content(volume, shape).cement_mm3 == 0
     assert foreign_content(volume, shape, hu_clipped_at=1023).metal_mm3 == 0
+
+
+def test_an_empty_mask_has_no_inside_and_nothing_foreign_in_it() -> None:
+    volume, shape = body()
+    empty = replace(shape, inside=np.zeros_like(shape.inside))
+    assert depth_below_surface(empty).max() == 0
+    assert foreign_content(volume, empty).metal_mm3 == 0
+    assert len(trabecular_points(empty)[0]) == 0
