@@ -110,7 +110,7 @@ def slow_once(request: AnalyzeRequest, progress: Progress | None = None) -> Anal
     mark = Path(os.environ["TRABECULA_TEST_MARK"])
     if not mark.exists():
         mark.write_text(str(os.getpid()))
-        time.sleep(SLOW_SECONDS)
+        time.sleep(float(os.environ.get("TRABECULA_TEST_SLOW_SECONDS", SLOW_SECONDS)))
     return analyze(request, progress)
 
 

@@ -9,8 +9,11 @@ import structlog
 
 from trabecula_service.deliver.port import Accepted, Destination, Item, Refused, Unavailable
 from trabecula_service.ledger.database import Ledger
-from trabecula_service.ledger.outbox import Parcel, mark_delivered, mark_failed, mark_retry, take_parcel
+from trabecula_service.ledger.outbox import Parcel, bring_forward, mark_delivered, mark_failed, mark_retry, take_parcel
 from trabecula_service.settings import DeliverSettings
+
+_FEWEST_TRIES = 10
+"""An object that could not be delivered is never given up before so many tries."""
 
 log = structlog.get_logger("trabecula.deliver")
 
@@ -40,7 +43,9 @@ class Deliverer:
     def step(self) -> bool:
         """Hand over one parcel that is due; False if there is none."""
         with self._ledger.write() as connection:
-            parcel = take_parcel(connection, self._name, self._clock())
+            now = self._clock()
+            bring_forward(connection, self._name, now, self._settings.retry_cap_seconds)
+            parcel = take_parcel(connection, self._name, now)
         if parcel is None:
             return False
         outcome = self._hand_over(parcel)
@@ -80,7 +85,8 @@ class Deliverer:
                 mark_retry(connection, parcel, outcome.note, rejected=isinstance(outcome, Refused), available_at=now + wait)
 
     def _is_hopeless(self, parcel: Parcel, outcome: Unavailable | Refused, now: float) -> bool:
-        too_long = now - parcel.created_at > self._settings.give_up_hours * 3600.0
+        # Not by the clock alone: one that jumps ahead by a month must not end what was tried once.
+        too_long = now - parcel.created_at > self._settings.give_up_hours * 3600.0 and parcel.attempts >= _FEWEST_TRIES
         return too_long or (isinstance(outcome, Refused) and parcel.rejections + 1 >= self._settings.rejected_attempts)
 
 
