@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.models import seconds_of
 from trabecula_service.api.routes import pick_result
 from trabecula_service.ledger.queries import StudyRow, list_versions
 from trabecula_service.ledger.study_filter import StudyFilter, list_filtered
@@ -43,14 +44,14 @@ def build_exports(context: WebContext) -> APIRouter:
     @router.get("/results.jsonl")
     def as_lines(since: Since = None, until: Until = None) -> StreamingResponse:
         """One ``result.json`` per line, of the latest version of each study, the newest study first."""
-        wanted = StudyFilter(since=_seconds(since), until=_seconds(until))
+        wanted = StudyFilter(since=seconds_of(since), until=seconds_of(until))
         lines = (Result.from_json(text).model_dump_json(by_alias=True) + "\n" for _, _, text in results(wanted))
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     @router.get("/results.csv")
     def as_table(since: Since = None, until: Until = None) -> StreamingResponse:
         """One row per level, columns as in the data dictionary, behind our id of the study, the version and the reader's verdict."""
-        wanted = StudyFilter(since=_seconds(since), until=_seconds(until))
+        wanted = StudyFilter(since=seconds_of(since), until=seconds_of(until))
         return StreamingResponse(_table(results(wanted)), media_type="text/csv; charset=utf-8")
 
     return router
@@ -71,7 +72,3 @@ def _table(results: Iterator[tuple[StudyRow, int, str]]) -> Iterator[str]:
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
-
-
-def _seconds(at: datetime | None) -> float | None:
-    return None if at is None else at.timestamp()

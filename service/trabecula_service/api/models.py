@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
+from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict
 
 from trabecula_service.ledger.queries import DeliveryRow, DocumentRow, EventRow, StudyRow, VersionRow
@@ -16,6 +17,21 @@ class _Answer(BaseModel):
 def moment(seconds: float) -> datetime:
     """Seconds of the ledger as a time."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def seconds_of(at: datetime | None) -> float | None:
+    """A time as seconds of the ledger; one without a zone is UTC.
+
+    Raises
+    ------
+    HTTPException : 422 for a time that no clock can show.
+    """
+    if at is None:
+        return None
+    try:
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, ValueError) as error:
+        raise HTTPException(422, "since, until: this time is out of range") from error
 
 
 class StudySummary(_Answer):

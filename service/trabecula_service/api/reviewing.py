@@ -11,8 +11,9 @@ from trabecula_service.ledger.reviews import NewReview, enter_review
 from trabecula_service.ledger.states import StateError
 from trabecula_service.result import Result
 from trabecula_service.review.amend import amended
-from trabecula_service.review.edits import MOST_TEXT, Edits, Verdict
+from trabecula_service.review.edits import Edits, FreeText, Verdict
 from trabecula_service.review.errors import ReviewError
+from trabecula_service.security.rights import Right
 
 ReaderName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=64, pattern=r"^[^\\^=\x00-\x1f]+$")]
 
@@ -25,7 +26,7 @@ class GivenReview(BaseModel):
     verdict: Verdict
     version: Annotated[int, Field(ge=1, le=2**31, description="the version that was looked at")]
     reader: ReaderName
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MOST_TEXT)] = ""
+    reason: FreeText = ""
     edits: Edits = Edits()
 
 
@@ -87,6 +88,12 @@ def enter_or_problem(context: WebContext, study_id: str, given: GivenReview, bas
         raise HTTPException(404, "there is no study with this id") from error
     except StateError as error:
         raise HTTPException(409, error.what) from error
+
+
+def may_review(request: Request) -> bool:
+    """Whether the role of the caller allows a verdict; the guard decides, this only keeps a page from offering what it would refuse."""
+    principal = getattr(request.state, "principal", None)
+    return principal is None or bool(principal.may(Right.REVIEW))
 
 
 def caller_of(request: Request, otherwise: str) -> str:

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from trabecula_service.api.context import WebContext
 from trabecula_service.api.etags import is_known, tagged
-from trabecula_service.api.models import HistoryEntry, RetryAnswer, StudyDetail, StudyList, StudySummary, Version
+from trabecula_service.api.models import HistoryEntry, RetryAnswer, StudyDetail, StudyList, StudySummary, Version, seconds_of
 from trabecula_service.ledger.queries import (
     StudyRow,
     VersionRow,
@@ -63,8 +63,8 @@ def build_api(context: WebContext) -> APIRouter:
             verdict=None if verdict is None else verdict.replace("none", ""),
             attention=attention,
             study_instance_uid=study_instance_uid,
-            since=since.timestamp() if since else None,
-            until=until.timestamp() if until else None,
+            since=seconds_of(since),
+            until=seconds_of(until),
         )
         with context.ledger.read() as connection:
             try:

@@ -43,6 +43,10 @@ studies = Table(
     Column("announced_objects", Integer, comment="as the sender wrote into an object (0020,1208); NULL: not said"),
     Index("ix_studies_verdict_attention_first_received_at_id", "verdict", "attention", "first_received_at", "id"),
     Index("ix_studies_patient_key", "patient_key"),
+    Index("ix_studies_verdict_first_received_at_id", "verdict", "first_received_at", "id"),
+    Index("ix_studies_patient_name", "patient_name"),
+    Index("ix_studies_patient_id", "patient_id"),
+    Index("ix_studies_accession_number", "accession_number"),
     Index("ix_studies_first_received_at_id", "first_received_at", "id"),
     Index("ix_studies_state_first_received_at_id", "state", "first_received_at", "id"),
 )

@@ -25,7 +25,9 @@ def sign(report: Dataset, signature: Signature) -> None:
 def person_name(reader: str, dataset: Dataset) -> str:
     """ "Family, Given" as a DICOM person name, in signs that the data set's character set holds."""
     family, _, given = (part.strip() for part in reader.replace("^", " ").replace("=", " ").replace("\\", " ").partition(","))
-    return _fitting(f"{family}^{given}" if given else family, dataset) or "READER"
+    fitted = _fitting(f"{family}^{given}" if given else family, dataset)
+    # Nothing is left of a name in signs that the patient's character set does not know; the PDF and result.json have it in full.
+    return fitted if any(sign.isalnum() for sign in fitted) else "READER"
 
 
 def _fitting(text: str, dataset: Dataset) -> str:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from trabecula_service.result import PointLps
 
@@ -17,6 +17,8 @@ MOST_SHIFT = 2
 """Names are seldom wrong by more than one level; more than two is another study."""
 
 MOST_TEXT = 500
+FreeText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MOST_TEXT, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+"""What a reader writes: any script, line breaks, no control characters (documents and databases refuse them)."""
 
 
 class Verdict(StrEnum):
@@ -60,7 +62,7 @@ class Exclusion(_Part):
 
     level: LevelName
     reason: ExclusionReason
-    note: Annotated[str, Field(max_length=MOST_TEXT)] = ""
+    note: FreeText = ""
 
 
 class Edits(_Part):

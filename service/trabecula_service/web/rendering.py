@@ -22,6 +22,7 @@ def templates() -> Environment:
         density_ticks=DENSITY_TICKS,
         density_width=DENSITY_WIDTH,
         page_name="",
+        who="",
     )
     return environment
 

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from trabecula_service.api.context import WebContext
 from trabecula_service.api.models import document_url
-from trabecula_service.api.reviewing import caller_of, edits_of, enter_or_problem, given_review
+from trabecula_service.api.reviewing import caller_of, edits_of, enter_or_problem, given_review, may_review
 from trabecula_service.api.routes import StudyId, VersionNumber, pick_result, retry_or_problem, study_or_404
 from trabecula_service.ledger.queries import (
     VersionRow,
@@ -58,7 +58,7 @@ def build_study_pages(context: WebContext) -> APIRouter:
 
     @router.get("/studies/{study_id}")
     def study(study_id: StudyId, request: Request, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> str:
-        return study_page(context, study_id, version, reader=caller_of(request, ""))
+        return study_page(context, study_id, version, reader=caller_of(request, ""), may_sign=may_review(request))
 
     @router.post("/studies/{study_id}/versions/{version}/preview")
     async def preview(study_id: StudyId, version: VersionNumber, request: Request) -> str:
@@ -103,8 +103,8 @@ def build_study_pages(context: WebContext) -> APIRouter:
     return router
 
 
-def study_page(context: WebContext, study_id: str, version: int | None, *, reader: str = "") -> str:
-    """The page as HTML; ``reader`` is who is logged in."""
+def study_page(context: WebContext, study_id: str, version: int | None, *, reader: str = "", may_sign: bool = True) -> str:
+    """The page as HTML; ``reader`` is who is logged in, ``may_sign`` whether that role allows it."""
     with context.ledger.read() as connection:
         row = study_or_404(find_study(connection, study_id))
         versions = list_versions(connection, study_id)
@@ -116,7 +116,7 @@ def study_page(context: WebContext, study_id: str, version: int | None, *, reade
         reviews = list_reviews(connection, study_id)
     result = Result.from_json(shown.result_json) if shown.result_json else None
     names = {document.name for document in documents}
-    signable = result is not None and attention_of(result) > 0 and shown.number == row.version and shown.state in _MAY_SIGN
+    signable = may_sign and result is not None and attention_of(result) > 0 and shown.number == row.version and shown.state in _MAY_SIGN
     return page(
         "study.html",
         study=row,
@@ -135,10 +135,11 @@ def study_page(context: WebContext, study_id: str, version: int | None, *, reade
         reviews=reviews,
         objects=objects,
         signable=signable,
+        may_sign=may_sign,
         exclusion_words=EXCLUSION_WORDS,
         may_retry=row.state in (State.FAILED, State.SKIPPED),
         busy=row.state in _BUSY,
-        reader=reader,
+        who=reader,
         now=context.clock(),
     )
 

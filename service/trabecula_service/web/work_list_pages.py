@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from trabecula_service.api.context import WebContext
+from trabecula_service.api.reviewing import caller_of
 from trabecula_service.ledger.queries import count_states
 from trabecula_service.ledger.reviews import Attention
 from trabecula_service.ledger.states import State
@@ -45,7 +46,7 @@ def build_work_list_pages(context: WebContext) -> APIRouter:
         body = _list_html(context, WorkFilter(show=chosen, attention=attention, state=state), page_number)
         fingerprint = hashlib.sha256(body.encode()).hexdigest()[:16]
         if request.headers.get("HX-Request") != "true":
-            return HTMLResponse(page("work_list.html", page_name="list", body=body, fingerprint=fingerprint))
+            return HTMLResponse(page("work_list.html", page_name="list", who=caller_of(request, ""), body=body, fingerprint=fingerprint))
         if seen == fingerprint:
             return Response(status_code=204)
         return HTMLResponse(page("_list_frame.html", body=body, fingerprint=fingerprint))
@@ -54,11 +55,11 @@ def build_work_list_pages(context: WebContext) -> APIRouter:
     async def search(request: Request) -> Response:
         """Studies of one patient. By POST, because a name must not stand in an address."""
         form = parse_qs((await request.body())[:_MOST_FORM_BYTES].decode("utf-8", errors="replace"))
-        text = form.get("patient", [""])[0].strip()[:100]
+        text = "".join(sign for sign in form.get("patient", [""])[0] if sign.isprintable()).strip()[:100]
         body = _list_html(context, WorkFilter(show=Show.ALL, patient=text), 1)
         if request.headers.get("HX-Request") == "true":
             return HTMLResponse(page("_list_frame.html", body=body, fingerprint=""))
-        return HTMLResponse(page("work_list.html", page_name="list", body=body, fingerprint=""))
+        return HTMLResponse(page("work_list.html", page_name="list", who=caller_of(request, ""), body=body, fingerprint=""))
 
     return router
 
