@@ -22,7 +22,7 @@ from trabecula_service.pipeline.request import AnalyzeRequest
 
 @dataclass(frozen=True)
 class RealCase:
-    """One acquisition with its reading; ``use`` says what it may be used for (README of the cases)."""
+    """One acquisition with its reading; ``use``: "learnt from" (its bodies trained the networks), "validation" or "test"."""
 
     name: str
     image: str
@@ -35,9 +35,9 @@ class RealCase:
 
 CASES: tuple[RealCase, ...] = (
     RealCase(
-        "petct-abdopelvis", "petct-abdopelvis/dicom", "petct-abdopelvis/reader.json", "petct-abdopelvis/bodies.nii.gz", use="validation"
+        "petct-abdopelvis", "petct-abdopelvis/dicom", "petct-abdopelvis/reader.json", "petct-abdopelvis/bodies.nii.gz", use="learnt from"
     ),
-    RealCase("colon-sens64", "colon-sens64/dicom", "colon-sens64/reader.json", "colon-sens64/bodies.nii.gz", use="validation"),
+    RealCase("colon-sens64", "colon-sens64/dicom", "colon-sens64/reader.json", "colon-sens64/bodies.nii.gz", use="learnt from"),
     RealCase("ircadb1-01", "ircadb1-01/dicom", "ircadb1-01/reader.json", "ircadb1-01/bodies.nii.gz", use="validation"),
     RealCase(
         "hcc-007-acq3",
@@ -157,8 +157,9 @@ def readme_table(reached: dict[str, dict[str, Any]]) -> str:
         dice = "no reference" if case.reference is None else f"{got['dice_mean']:.3f}" + ("" if case.bodies_only else " (whole vertebra)")
         centre = f"{got['centre_median_mm']:.1f} / {got['centre_max_mm']:.1f} mm"
         certain = "yes" if got["certain"] else "no"
+        name = case.name + (" (learnt from)" if case.use == "learnt from" else "")
         lines.append(
-            f"| {case.name} | {got['named_right']} of {got['levels']} | {certain} | {centre} | {dice} "
+            f"| {name} | {got['named_right']} of {got['levels']} | {certain} | {centre} | {dice} "
             f"| {shown('hu_abs_max_l1_l3', 'HU')} | {shown('height_abs_median_mm', 'mm')} |"
         )
     return "\n".join(lines) + "\n"

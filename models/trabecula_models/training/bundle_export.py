@@ -77,7 +77,7 @@ def bundle_metadata(facts: ExportFacts, weights_sha256: str) -> dict[str, Any]:
         "description": f"3D UNet at {facts.spacing_mm:g} mm: seven classes and one further channel ({extra}).",
         "authors": "the Trabecula project",
         "copyright": LICENCE,
-        "data_source": "synthetic CT made from public label volumes; no voxel of a real CT",
+        "data_source": "synthetic CT made from public label volumes, real CT only where the note names it",
         "data_type": "nibabel",
         "image_classes": "one channel, CT scaled to -1..1",
         "pred_classes": ", ".join(CLASS_NAMES),
