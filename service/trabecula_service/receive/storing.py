@@ -71,6 +71,9 @@ class Intaker:
             size_bytes=file.size_bytes,
             association_id=association_id,
         )
+        if association_id is None:
+            # Without an association nobody would look whether the bytes are there after a power failure.
+            placed.wait()
         now = self._clock()
         entered = self._commits.submit(lambda connection: record_object(connection, stored, header, now))
         try:
