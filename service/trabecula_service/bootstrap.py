@@ -26,6 +26,7 @@ from trabecula_service.ops.loops import Heartbeats, Loop
 from trabecula_service.queue.analysis_process import AnalysisProcess
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.queue.port import JobQueue
+from trabecula_service.queue.priority import PriorityRule
 from trabecula_service.queue.procrastinate_queue import ProcrastinateQueue
 from trabecula_service.queue.worker import Worker
 from trabecula_service.receive.commitment import CommitmentReporter
@@ -254,5 +255,7 @@ class Service:
 
 def build_queue(ledger: Ledger, settings: Settings) -> JobQueue:
     """The queue that goes with the ledger's database."""
-    lease_seconds = settings.work.lease_seconds
-    return ProcrastinateQueue(lease_seconds=lease_seconds) if ledger.is_shared else LeaseTable(lease_seconds=lease_seconds)
+    lease_seconds, priority = settings.work.lease_seconds, PriorityRule(settings.series.stat_callers)
+    if ledger.is_shared:
+        return ProcrastinateQueue(lease_seconds=lease_seconds, priority=priority)
+    return LeaseTable(lease_seconds=lease_seconds, priority=priority)

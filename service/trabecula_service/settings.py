@@ -130,6 +130,8 @@ class SeriesSettings(_Section):
     and if they have not, it waits this long after the last one instead of the quiet time, seconds."""
     hard_cap_seconds: Seconds = 3600.0
     """A study that never falls quiet is analysed this long after its first object, seconds."""
+    stat_callers: tuple[Caller, ...] = ()
+    """Who sends what is urgent, written as in `receive.allowed_callers`: "CT_ER@*". Their studies are analysed first."""
 
 
 class WorkSettings(_Section):
@@ -372,6 +374,43 @@ class ApiSettings(_Section):
     """Your institution, as it stands beside the reader's name in signed reports."""
 
 
+class BackfillSettings(_Section):
+    """The archive from which `trabecula backfill` fetches old studies."""
+
+    source: Literal["none", "c-move", "dicomweb"] = "none"
+    """"c-move" (C-FIND and C-MOVE; the archive must know our AE title and address) or "dicomweb" (QIDO-RS and WADO-RS)."""
+    host: str = ""
+    """Name or address of the archive; for "c-move"."""
+    port: Port = 104
+    """TCP port of the archive; for "c-move"."""
+    ae_title: AeTitle = "ARCHIVE"
+    """AE title of the archive; for "c-move"."""
+    calling_ae_title: AeTitle = "TRABECULA"
+    """Our AE title towards the archive; for "c-move"."""
+    url: HttpUrl | None = None
+    """Base address of DICOMweb, such as "https://pacs.example.org/dicom-web"; for "dicomweb"."""
+    bearer_token_file: Path | None = None
+    """File with a token that is sent as "Authorization: Bearer"; for "dicomweb"."""
+    listener_host: str = "127.0.0.1"
+    """Where our own listener is; for "dicomweb", whose studies are handed to it. It must allow this machine to send."""
+    timeout_seconds: Seconds = 300.0
+    """Longest wait for an answer of the archive, seconds; some fetch from tape first."""
+    studies_per_hour: Annotated[float, Field(gt=0)] = 60.0
+    """At most so many studies are fetched in an hour, so that the archive's own work goes on."""
+    most_waiting: Annotated[int, Field(ge=1)] = 20
+    """No study is fetched while so many wait for their analysis."""
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """A study that could not be fetched so often is left, with its reason in the summary."""
+
+    @model_validator(mode="after")
+    def _archive_is_named(self) -> Self:
+        if self.source == "c-move" and not self.host:
+            raise ValueError('the source "c-move" needs the archive\'s host = "..."')
+        if self.source == "dicomweb" and self.url is None:
+            raise ValueError('the source "dicomweb" needs the archive\'s url = "https://..."')
+        return self
+
+
 def _postgresql(text: str) -> str:
     address = urlsplit(text)
     if address.scheme not in ("postgresql", "postgres") or not address.hostname or not address.path.strip("/"):
@@ -447,6 +486,7 @@ class Settings(BaseSettings):
     calibration: CalibrationSettings = CalibrationSettings()
     deliver: DeliverSettings = DeliverSettings()
     ledger: LedgerSettings = LedgerSettings()
+    backfill: BackfillSettings = BackfillSettings()
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()

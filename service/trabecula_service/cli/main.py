@@ -3,6 +3,7 @@
 import typer
 
 from trabecula_service.cli.analyze import analyze
+from trabecula_service.cli.backfill import backfill
 from trabecula_service.cli.batch import batch
 from trabecula_service.cli.calibrate import calibrate
 from trabecula_service.cli.demo import demo
@@ -26,6 +27,7 @@ app.command()(batch)
 app.command()(serve)
 for role in (listen, work, deliver, api, migrate):
     app.command()(role)
+app.command()(backfill)
 app.command()(demo)
 app.command()(train)
 app.command()(synthesize)

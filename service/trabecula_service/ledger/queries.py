@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from trabecula_service.ledger.schema import deliveries, documents, events, instances, jobs, refused_callers, studies, tallies, versions
+from trabecula_service.ledger.schema import deliveries, documents, events, instances, refused_callers, studies, tallies, versions
 from trabecula_service.ledger.states import State
 
 
@@ -262,19 +262,13 @@ def list_refused_callers(connection: Connection) -> Sequence[RefusedCaller]:
 
 def count_jobs(connection: Connection) -> dict[str, int]:
     """Number of jobs by state."""
-    rows = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
-    return {str(row[0]): int(row[1]) for row in rows}
+    return {state: count for state, count in _tally(connection, "job").items() if count}
 
 
 def count_skipped_by_code(connection: Connection) -> dict[str, int]:
     """Studies that could not be evaluated, by code."""
-    rows = connection.execute(
-        select(versions.c.code, func.count())
-        .select_from(studies)
-        .join(versions, _LATEST)
-        .where(studies.c.state == State.SKIPPED)
-        .group_by(versions.c.code)
-    )
+    # Only a latest version can be in this state: a later one makes it superseded.
+    rows = connection.execute(select(versions.c.code, func.count()).where(versions.c.state == State.SKIPPED).group_by(versions.c.code))
     return {row[0] or "none": int(row[1]) for row in rows}
 
 

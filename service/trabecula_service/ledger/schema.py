@@ -69,6 +69,7 @@ versions = Table(
     Column("result_json", Text),
     Index("uq_versions_study_id_number", "study_id", "number", unique=True),
     Index("ix_versions_state_study_id", "state", "study_id"),
+    Index("ix_versions_state_code", "state", "code"),
 )
 
 associations = Table(
@@ -312,4 +313,16 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Column("sha256", _short(64), nullable=False, comment="of the hash of the row before and this row"),
     Index("ix_audit_at", "at"),
+)
+
+backfill_studies = Table(
+    "backfill_studies",
+    metadata,
+    Column("study_instance_uid", _short(64), primary_key=True),
+    Column("study_date", _short(8), nullable=False),
+    Column("step", _short(16), nullable=False, comment="listed, requested, fetched or failed"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("changed_at", Float, nullable=False),
+    Index("ix_backfill_studies_study_date_step", "study_date", "step"),
 )

@@ -3,18 +3,18 @@
 from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
 from trabecula_service.ledger.schema import jobs
-from trabecula_service.queue.port import Lease, priority_of
+from trabecula_service.queue.port import Lease, PriorityOf, priority_of
 
 
 class LeaseTable:
     """``JobQueue`` on the table ``jobs``; the ledger's write transactions make each step atomic."""
 
-    def __init__(self, *, lease_seconds: float) -> None:
-        self._lease_seconds = lease_seconds
+    def __init__(self, *, lease_seconds: float, priority: PriorityOf = priority_of) -> None:
+        self._lease_seconds, self._priority = lease_seconds, priority
 
     def enqueue(self, connection: Connection, version_id: int, now: float) -> None:
         """Add a job that is ready at once, with the priority of its study."""
-        priority = priority_of(connection, version_id)
+        priority = self._priority(connection, version_id)
         connection.execute(insert(jobs).values(version_id=version_id, state="ready", available_at=now, priority=priority))
 
     def lease(self, connection: Connection, owner: str, now: float) -> Lease | None:

@@ -1,5 +1,6 @@
 """What a job queue must do: at least once, with a fencing token that makes it effectively once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -27,6 +28,10 @@ class Lease:
     version_id: int
     token: int
     attempt: int
+
+
+PriorityOf = Callable[[Connection, int], int]
+"""Says the priority of the study that a version (its id) belongs to, when its analysis is asked for."""
 
 
 class JobQueue(Protocol):

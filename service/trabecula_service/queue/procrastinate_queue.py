@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, insert, select, text, update
 
 from trabecula_service.ledger.database import database_now
 from trabecula_service.ledger.schema import jobs
-from trabecula_service.queue.port import Lease, priority_of
+from trabecula_service.queue.port import Lease, PriorityOf, priority_of
 
 QUEUE, TASK = "analysis", "trabecula.analyse"
 
@@ -24,16 +24,17 @@ class ProcrastinateQueue:
     Parameters
     ----------
     lease_seconds : a worker that gives no sign of life for so long loses its job.
+    priority : asked once for each job.
     """
 
-    def __init__(self, *, lease_seconds: float) -> None:
-        self._lease_seconds = lease_seconds
+    def __init__(self, *, lease_seconds: float, priority: PriorityOf = priority_of) -> None:
+        self._lease_seconds, self._priority = lease_seconds, priority
         self._worker_ids: dict[str, int] = {}
 
     def enqueue(self, connection: Connection, version_id: int, now: float) -> None:
         """Add a job that is ready at once, with the priority of its study."""
         del now
-        priority = priority_of(connection, version_id)
+        priority = self._priority(connection, version_id)
         values = {"version_id": version_id, "state": "ready", "available_at": database_now(connection), "priority": priority}
         job_id = connection.execute(insert(jobs).values(**values).returning(jobs.c.id)).scalar_one()
         self._dispatch(connection, job_id, priority, at=None)

@@ -1,0 +1,1 @@
+"""Studies that lie in an archive are fetched and analysed, slowly, while nothing else waits."""
