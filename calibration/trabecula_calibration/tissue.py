@@ -1,4 +1,4 @@
-"""The patient's own tissue as a cross-check of HU accuracy: air around the body, fat, muscle. A flag, never a silent recalibration.
+"""The patient's own tissue as a cross-check of HU accuracy: air around the body, fat, muscle, blood. A flag, never a silent recalibration.
 
 Fat and muscle are read where they are pure: even patches of 6 mm and more in slabs across L1-L4, by the median. An optional line from the
 same tissues (``phantomless_line``) has its own basis and is never mixed with a phantom's.
@@ -35,6 +35,9 @@ TOLERANCE_HU = {"air": 60.0, "fat": 30.0, "muscle": 35.0}
 """Patients differ (fat by 15, muscle by 20 with its own fat and contrast); beyond this the scanner or the rescaling is suspect."""
 
 ENHANCED_MUSCLE_HU = 8.0
+
+BLOOD_HU, BLOOD_TOLERANCE_HU = 43.0, 30.0
+"""Aorta without contrast: 35 to 65 HU, down to 25 in anaemia (clinical-facts 7); the same at 80 to 140 kVp within 3 HU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +103,11 @@ def _patch(mask: NDArray[np.bool_], steps: int = 1) -> NDArray[np.bool_]:
     return np.asarray(ndimage.binary_erosion(mask, iterations=steps))
 
 
-def tissue_disagreements(reading: TissueReading, kvp: float | None, *, enhanced: bool) -> tuple[str, ...]:
-    """What the tissues say against the scanner's HU, in words; empty where they agree or nothing was found."""
+def tissue_disagreements(reading: TissueReading, kvp: float | None, *, enhanced: bool, blood_hu: float | None = None) -> tuple[str, ...]:
+    """What the tissues say against the scanner's HU, in words; empty where they agree or nothing was found.
+
+    ``blood_hu`` is the aorta's; it says nothing where there is contrast in it.
+    """
     found = []
     for name, seen in (("air", reading.air_hu), ("fat", reading.fat_hu), ("muscle", reading.muscle_hu)):
         if seen is None:
@@ -109,6 +115,8 @@ def tissue_disagreements(reading: TissueReading, kvp: float | None, *, enhanced:
         expected = expected_tissue_hu(name, kvp, enhanced=enhanced)
         if abs(seen - expected) > TOLERANCE_HU[name]:
             found.append(f"{name} {seen:.0f} HU, expected {expected:.0f} +- {TOLERANCE_HU[name]:.0f}")
+    if blood_hu is not None and not enhanced and abs(blood_hu - BLOOD_HU) > BLOOD_TOLERANCE_HU:
+        found.append(f"blood {blood_hu:.0f} HU, expected {BLOOD_HU:.0f} +- {BLOOD_TOLERANCE_HU:.0f}")
     return tuple(found)
 
 
@@ -136,7 +144,7 @@ def phantomless_line(
         (reading.air_hu if reading.air_hu is not None else -1000.0, -1000.0),
     ]
     if blood_hu is not None and not enhanced:
-        pairs.append((blood_hu, 43.0))
+        pairs.append((blood_hu, BLOOD_HU))
     seen, expected = np.array(pairs).T
     gain, offset = np.polyfit(seen, expected, 1)
     return PhantomlessLine(slope_mg_cm3_per_hu=slope * float(gain), intercept_mg_cm3=slope * float(offset), material=material)

@@ -103,7 +103,7 @@ def measure_image(
         flags=(
             *_column_flags(column),
             *_density_flags(assessment),
-            *_tissue_flags(tissues, acquisition.kvp, reading[0].phase),
+            *_tissue_flags(tissues, acquisition.kvp, reading[0]),
             *_gap_flags(whole_at_gap),
             *_style_flags(voi_style),
         ),
@@ -196,8 +196,9 @@ def _is_enhanced(phase: Phase) -> bool:
     return phase not in (Phase.UNENHANCED, Phase.UNKNOWN)
 
 
-def _tissue_flags(tissues: TissueReading, kvp: float | None, phase: Phase) -> list[Flag]:
-    words = tissue_disagreements(tissues, kvp, enhanced=_is_enhanced(phase))
+def _tissue_flags(tissues: TissueReading, kvp: float | None, reading: ContrastReading) -> list[Flag]:
+    blood_hu = reading.aorta_hu if reading.phase is Phase.UNENHANCED else None
+    words = tissue_disagreements(tissues, kvp, enhanced=_is_enhanced(reading.phase), blood_hu=blood_hu)
     return [flag(Code.TISSUE_CHECK, f"({'; '.join(words)}).")] if words else []
 
 

@@ -33,6 +33,14 @@ def test_hu_that_are_40_too_high_are_flagged_with_the_tissue() -> None:
     assert [word.split()[0] for word in words] == ["fat", "muscle"]
 
 
+def test_blood_is_looked_at_where_there_is_no_contrast_in_it() -> None:
+    reading = TissueReading(fat_hu=-102.0, muscle_hu=50.0)
+    assert tissue_disagreements(reading, 120.0, enhanced=False, blood_hu=63.0) == ()
+    (word,) = tissue_disagreements(reading, 120.0, enhanced=False, blood_hu=5.0)
+    assert word == "blood 5 HU, expected 43 +- 30"
+    assert tissue_disagreements(reading, 120.0, enhanced=True, blood_hu=180.0) == ()
+
+
 def test_fat_is_darker_at_a_lower_tube_voltage() -> None:
     reading = TissueReading(fat_hu=-128.0, muscle_hu=55.0)
     assert tissue_disagreements(reading, 80.0, enhanced=False) == ()
