@@ -70,6 +70,7 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         orthanc = start_orthanc(scratch / "orthanc")
+        service = None
         try:
             images = small_ct()
             service = launch(service_settings(scratch))
@@ -80,8 +81,9 @@ def main(out: Path) -> None:
             # A second round would show as more objects.
             time.sleep(3.0)
             answer = {"statuses": statuses, "objects": objects(), "studies": service.studies()}
-            service.kill()
         finally:
+            if service is not None:
+                service.kill()
             orthanc.terminate()
             orthanc.wait()
     (out / "answer.json").write_text(json.dumps(answer))
