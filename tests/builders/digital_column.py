@@ -18,12 +18,24 @@ CORTEX_MM, VOXEL_MM = 1.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pit:
+    """A round hole in an endplate, its axis along the body, its middle in millimetres to the back and to the left of the body's."""
+
+    posterior_mm: float
+    left_mm: float
+    radius_mm: float
+    depth_mm: float
+    upper: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class DigitalBody:
-    """One body: heights at the front and back wall's inside (2 mm in) and at mid depth, millimetres."""
+    """One body: heights at the front and back wall's inside (2 mm in) and at mid depth, millimetres, without its ``pits``."""
 
     name: str
     heights_mm: tuple[float, float, float]
     trabecular_hu: float = 150.0
+    pits: tuple[Pit, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +168,12 @@ def _depth_mm(body: DigitalBody, left: np.ndarray, posterior: np.ndarray, up: np
     half_height = 0.5 * np.polyval(parabola, np.clip(posterior, -half_depth, half_depth))
     # A superellipse: flatter front and back walls than an ellipse, as bodies have.
     radius = np.sqrt(np.hypot((left / half_width) ** 2, (posterior / half_depth) ** 2))
-    return np.minimum(half_height - np.abs(up), (1.0 - radius) * min(half_depth, half_width))
+    depth = np.minimum(half_height - np.abs(up), (1.0 - radius) * min(half_depth, half_width))
+    for pit in body.pits:
+        beside = np.hypot(posterior - pit.posterior_mm, left - pit.left_mm) - pit.radius_mm
+        below = half_height - pit.depth_mm - (up if pit.upper else -up)
+        depth = np.minimum(depth, np.maximum(beside, below))
+    return depth
 
 
 def _grid(low: np.ndarray, high: np.ndarray, spacing: tuple[float, float, float]) -> Grid:

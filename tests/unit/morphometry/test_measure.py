@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from builders.digital_column import DigitalBody, DigitalColumn, intact, squeezed
+from builders.digital_column import DigitalBody, DigitalColumn, Pit, intact, squeezed
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.measure import ColumnMeasurement, measure_column
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
@@ -216,3 +216,18 @@ def test_three_adjacent_mild_wedges_are_named_as_a_pattern_and_not_graded() -> N
     assert named == ["T9", "T10", "T11"]
     assert all(level.genant is None for level in found.levels if level.name in named)
     assert found.fractures.max_grade == 0
+
+
+SCHMORL = (Pit(posterior_mm=2.0, left_mm=0.0, radius_mm=4.5, depth_mm=7.0),)
+CUPID = tuple(Pit(posterior_mm=6.0, left_mm=side, radius_mm=5.0, depth_mm=5.0, upper=False) for side in (-9.0, 9.0))
+
+
+@pytest.mark.parametrize("pits", [SCHMORL, CUPID], ids=["Schmorl's node", "Cupid's bow"])
+def test_a_pit_in_an_endplate_is_no_fracture(pits: tuple[Pit, ...]) -> None:
+    pitted = replace(NORMAL.bodies[2], pits=pits)
+    found = measured(replace(NORMAL, bodies=(*NORMAL.bodies[:2], pitted, NORMAL.bodies[3])))
+    level = found.levels[2]
+    assert level.genant is not None
+    assert level.genant.grade == 0
+    assert level.heights.heights_mm.as_array() == pytest.approx(NORMAL.bodies[2].heights_mm, abs=1.5)
+    assert not found.fractures.headline
