@@ -4,6 +4,7 @@ import typer
 
 from trabecula_service.cli.analyze import analyze
 from trabecula_service.cli.backfill import backfill
+from trabecula_service.cli.backup import backup, restore
 from trabecula_service.cli.batch import batch
 from trabecula_service.cli.calibrate import calibrate
 from trabecula_service.cli.demo import demo
@@ -28,6 +29,8 @@ app.command()(serve)
 for role in (listen, work, deliver, api, migrate):
     app.command()(role)
 app.command()(backfill)
+app.command()(backup)
+app.command()(restore)
 app.command()(demo)
 app.command()(train)
 app.command()(synthesize)

@@ -12,7 +12,10 @@ from prometheus_client.registry import Collector
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.outbox import outbox_counts
 from trabecula_service.ledger.queries import count_instances, count_jobs, count_skipped_by_code, count_states, oldest_waiting_at
+from trabecula_service.ledger.stages import account, oldest_by_state, oldest_waiting_by_priority
+from trabecula_service.ledger.states import END_STATES, State
 from trabecula_service.ops.loops import Heartbeats
+from trabecula_service.queue.port import Priority
 
 
 class LedgerCollector(Collector):
@@ -27,6 +30,8 @@ class LedgerCollector(Collector):
             studies, objects = count_states(connection), count_instances(connection)
             jobs, parcels, skipped = count_jobs(connection), outbox_counts(connection), count_skipped_by_code(connection)
             oldest = oldest_waiting_at(connection)
+            stages, priorities, parts = oldest_by_state(connection), oldest_waiting_by_priority(connection), account(connection)
+        now = time.time()
         yield _family(
             "trabecula_studies",
             "Studies by the state of their latest version",
@@ -40,7 +45,20 @@ class LedgerCollector(Collector):
         for (destination, state), count in parcels.items():
             outbox.add_metric([destination, state], count)
         yield outbox
-        waiting = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+        yield _family("trabecula_account", "Studies: received = reported + refused + failed + pending", "part", parts)
+        yield _family(
+            "trabecula_stage_oldest_seconds",
+            "How long the oldest study of each stage has been in it",
+            "stage",
+            {str(state): max(0.0, now - stages[state]) if state in stages else 0.0 for state in State if state not in END_STATES},
+        )
+        yield _family(
+            "trabecula_oldest_waiting_by_priority_seconds",
+            "Age of the oldest study that waits for its analysis, by priority",
+            "priority",
+            {p.name.lower(): max(0.0, now - priorities[p.value]) if p.value in priorities else 0.0 for p in Priority},
+        )
+        waiting = 0.0 if oldest is None else max(0.0, now - oldest)
         yield GaugeMetricFamily("trabecula_oldest_waiting_seconds", "Age of the oldest study that waits for its analysis", value=waiting)
         yield GaugeMetricFamily(
             "trabecula_disk_free_bytes", "Free space of the data folder's disk", value=shutil.disk_usage(self._data).free
