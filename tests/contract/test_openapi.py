@@ -28,9 +28,9 @@ EXAMPLES = int(os.environ.get("TRABECULA_OPENAPI_EXAMPLES", "5"))
 """For each route; a few in CI, hundreds by hand."""
 
 
-@schemathesis.serializer("application/toml")
-def _toml(_context: Any, value: Any) -> bytes:
-    # Any bytes may come: the reader of TOML has to say so.
+@schemathesis.serializer("application/toml", "multipart/related", "application/dicom", "application/dicom+json", "application/zip")
+def _any_bytes(_context: Any, value: Any) -> bytes:
+    # Any bytes may come in any of these forms: whoever reads them has to say so.
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
