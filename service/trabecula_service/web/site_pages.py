@@ -35,7 +35,7 @@ EntryId = Annotated[str, PathParameter(min_length=1, max_length=128)]
 
 
 def build_site_pages(context: WebContext) -> APIRouter:
-    """``/physicist`` and ``/administration``."""
+    """``/physicist``, ``/upload`` and ``/administration``."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     def physicist_page(request: Request, said: str = "", refused: str = "") -> str:
@@ -86,6 +86,10 @@ def build_site_pages(context: WebContext) -> APIRouter:
         if not path.exists():
             raise HTTPException(404, "there is no picture of this phantom scan")
         return FileResponse(path, media_type="image/png")
+
+    @router.get("/upload")
+    def upload(request: Request) -> str:
+        return page("upload.html", page_name="upload", who=caller_of(request, ""))
 
     @router.get("/administration")
     def administration(request: Request) -> str:
