@@ -14,10 +14,11 @@ from typing import Any
 
 import httpx2
 
+from builders.accessibility import shortcomings
 from builders.chromium import Browser, chromium
 from builders.reading_analysis import column_series
 from builders.service import RunningService, running_service, send, wait_ticks
-from builders.small_ct import small_ct
+from builders.small_ct import small_ct, write_series
 from service.real_path import ORTHANC_DICOM, ORTHANC_HTTP, start_orthanc
 
 ANALYSIS = "builders.reading_analysis:analyze"
@@ -50,6 +51,7 @@ def look_at_lists(browser: Browser, service: RunningService, out: Path) -> dict[
     browser.open(service.url + "/")
     browser.open(service.url + "/?show=all")
     names = browser.text("table.list")
+    lacking = {"list": shortcomings(browser)}
     browser.open(service.url + "/")
     browser.key("ArrowDown")
     browser.key("ArrowDown")
@@ -67,9 +69,21 @@ def look_at_lists(browser: Browser, service: RunningService, out: Path) -> dict[
     browser.wait("document.querySelector('.probe [role=status]')")
     probed = browser.text(".probe [role=status]")
     browser.picture(out / "administration.png", whole=True)
+    lacking["administration"] = shortcomings(browser)
     browser.open(service.url + "/physicist")
     browser.picture(out / "physicist.png", whole=True)
-    return {"names": names, "focused": third, "searched": searched, "probed": probed, "title": browser.run("document.title")}
+    lacking["physicist"] = shortcomings(browser)
+    return {"names": names, "focused": third, "searched": searched, "probed": probed, "lacking": lacking}
+
+
+def send_by_page(browser: Browser, service: RunningService, folder: Path) -> dict[str, Any]:
+    """A study and a file that is none, chosen on the page."""
+    files = [str(path) for path in sorted(write_series(small_ct(slices=2), folder).iterdir())]
+    (folder / "notes.txt").write_text("not a DICOM file, but longer than a preamble" * 5)
+    browser.open(service.url + "/upload")
+    browser.choose("#files", [*files, str(folder / "notes.txt")])
+    browser.wait("!document.getElementById('done').hidden")
+    return {"said": browser.text("#progress"), "refused": browser.text("#refused"), "lacking": shortcomings(browser)}
 
 
 def read_and_sign(browser: Browser, service: RunningService, study_id: str, out: Path) -> dict[str, Any]:
@@ -81,6 +95,7 @@ def read_and_sign(browser: Browser, service: RunningService, study_id: str, out:
     seconds = time.monotonic() - started
     seen: dict[str, Any] = {"seconds_to_open": seconds, "first_level": browser.run("readingRoom.state.level")}
     browser.picture(out / "study-1280.png", whole=True)
+    seen["lacking"] = shortcomings(browser)
     browser.click('button.level[data-level="L3"]')
     browser.wait(READY)
     seen["chosen"] = browser.run(
@@ -143,17 +158,18 @@ def main(out: Path) -> None:
                 for number, name in NAMES.items():
                     send(service.dicom_port, list(column_series(number, PatientName=name, PatientID=f"P-{number}")))
                 send(service.dicom_port, small_ct(slices=1, PatientName=KOREAN, SpecificCharacterSet="ISO_IR 192"))
-                rows = service.wait_for("done", "failed", seconds=120.0, count=len(NAMES) + 1)
+                rows = service.wait_for("done", "failed", seconds=400.0, count=len(NAMES) + 1)
                 ids = {int(row["study_instance_uid"].split(".")[-1]): row["id"] for row in rows if row["state"] == "done"}
                 with chromium() as browser:
                     answer: dict[str, Any] = {"lists": look_at_lists(browser, service, out)}
+                    answer["sent"] = send_by_page(browser, service, scratch / "sent")
                     answer["signed"] = read_and_sign(browser, service, ids[1], out)
                     answer["others"] = accept_and_reject(browser, service, ids[2], ids[3])
                     browser.open(service.url + "/?show=signed")
                     answer["signed_list"] = browser.text("table.list")
                     answer["complaints"] = browser.complaints
                     answer["asked"] = sorted({url.split("/")[2] for url in browser.requested if url.startswith("http")})
-                for _ in wait_ticks(20):
+                for _ in wait_ticks(120):
                     answer["pacs"] = {number: objects_of(f"1.2.3.{number}") for number in (1, 2, 3)}
                     if all(len(objects) >= 6 for objects in answer["pacs"].values()):
                         break

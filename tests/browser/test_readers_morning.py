@@ -22,7 +22,7 @@ def morning(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("morning")
     command = ["unshare", "-n", sys.executable, "-m", "browser.readers_morning", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True, timeout=1500, check=False)
     if "unshare failed" in done.stderr:
         pytest.skip("this machine gives no network name space")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -59,6 +59,15 @@ def test_a_case_opens_on_its_finding_and_a_chosen_level_is_shown_in_every_pictur
     assert signed["chosen"] == ["L3", -449, "L3"]
     assert signed["after_k"] == "L2"
     assert signed["scrolled"] == 5
+
+
+def test_every_page_names_what_acts_and_has_contrast(morning: dict[str, Any]) -> None:
+    assert morning["lists"]["lacking"] == {"list": [], "administration": [], "physicist": []}
+    assert morning["signed"]["lacking"] == []
+
+
+def test_files_are_sent_from_the_page_and_what_is_no_dicom_is_left_out(morning: dict[str, Any]) -> None:
+    assert morning["sent"] == {"said": "2 of 2 files sent, 2 stored, 1 are no DICOM files", "refused": "", "lacking": []}
 
 
 def test_a_dragged_point_changes_height_loss_and_grade_at_once(morning: dict[str, Any]) -> None:

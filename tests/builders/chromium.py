@@ -14,7 +14,7 @@ from typing import Any
 
 from builders.peers import need_program
 
-_WAIT_SECONDS = 30.0
+_WAIT_SECONDS = 120.0
 
 
 class PageError(AssertionError):
@@ -114,6 +114,12 @@ class Browser:
         """Write into a field as a person does."""
         self.run(f"document.querySelector({json.dumps(selector)}).select()")
         self.ask("Input.insertText", text=text)
+
+    def choose(self, selector: str, files: list[str]) -> None:
+        """Files for a file field, as if a person had chosen them."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", files=files, nodeId=node)
 
     def picture(self, path: Path, *, whole: bool = False) -> Path:
         """A screenshot of the view, or of the whole page."""

@@ -20,7 +20,8 @@
   document.body.addEventListener("htmx:afterSwap", function (event) {
     const standing = document.getElementById("standing");
     const edits = document.getElementById("edits");
-    if (!standing || event.target.id === "reading" || (edits && edits.value)) { return; }
+    const earlier = new URLSearchParams(location.search).has("version");
+    if (!standing || earlier || event.target.id === "reading" || (edits && edits.value)) { return; }
     const ended = !["receiving", "settled", "queued", "running", "measured"].includes(standing.dataset.state);
     if (ended && standing.dataset.version !== document.body.dataset.version) { location.reload(); }
   });
