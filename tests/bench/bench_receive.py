@@ -70,18 +70,25 @@ def send_all(folder: Path, port: int, associations: int, called: str) -> float:
 
 
 _LISTEN = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from trabecula_service.ledger.database import open_ledger
 from trabecula_service.receive.listener import Listener
+from trabecula_service.receive.listener_group import ListenerGroup, ListenerTask
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import ReceiveSettings
-folder, processes = Path(sys.argv[1]), int(sys.argv[2])
-settings = ReceiveSettings(bind="127.0.0.1", port=0, max_associations=64, reserve_free_gib=0)
-listener = Listener(settings, open_ledger(folder / "ledger.sqlite"), ObjectStore(folder / "objects"), run_id="bench", data=folder)
-listener.start()
-(folder / "port").write_text(str(listener.port))
-time.sleep(3600)
+from trabecula_service.settings import LogSettings, ReceiveSettings
+if __name__ == "__main__":
+    folder, processes = Path(sys.argv[1]), int(sys.argv[2])
+    settings = ReceiveSettings(bind="127.0.0.1", port=0, max_associations=64, reserve_free_gib=0, processes=processes)
+    ledger, store = open_ledger(folder / "ledger.sqlite"), ObjectStore(folder / "objects")
+    task = ListenerTask(
+        settings=settings, log=LogSettings(), ledger=ledger.where, objects=folder / "objects", data=folder, run_id="b", parent=os.getpid()
+    )
+    listener = ListenerGroup(task, ledger) if processes > 1 else Listener(settings, ledger, store, run_id="bench", data=folder)
+    listener.start()
+    time.sleep(8.0 if processes > 1 else 0.0)
+    (folder / "port").write_text(str(listener.port))
+    time.sleep(3600)
 """
 
 
@@ -148,9 +155,16 @@ def _peer(command: list[str], folder: Path, port: int) -> Iterator[None]:
 
 
 def _cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Processor seconds of a receiver and its children that have ended."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    """Processor seconds of a receiver and its children."""
+    seconds = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if process.pid in (int(path.parent.name), int(fields[1])):
+            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def _note_cpu(folder: Path, seconds: float) -> None:

@@ -1,68 +1,41 @@
-"""One thread that writes into the ledger for all associations, so that many objects share one sync of the disk."""
+"""Writes of all associations into the ledger, so that many objects share one sync of the disk."""
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
-from threading import Thread
+from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from trabecula_service.ledger.database import Ledger
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
 
-_MOST_AT_ONCE = 64
-
 
 class SharedCommits:
-    """Runs pieces of work in transactions of the ledger; a piece is committed when its future has a result.
+    """Runs pieces of work in transactions of the ledger; ``run`` returns when its piece is committed.
 
-    Pieces that wait together are committed together. One that fails is rolled back alone: the others are then run again, each in a
-    transaction of its own.
+    Whoever comes to write takes along all that wait: while one thread waits for the disk the others queue, and the next one commits
+    them all. There is no thread of its own to wake, which costs more than the work on a busy machine. A piece that fails is rolled back
+    alone: the others are then run again, each in a transaction of its own.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._waiting: SimpleQueue[tuple[Work, Future[Any]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name="trabecula-commits", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after what waits."""
-        if self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join()
-
-    def submit(self, work: Callable[[Connection], T]) -> "Future[T]":
-        """Queue a piece of work."""
-        future: Future[T] = Future()
-        self._waiting.put((work, future))
-        return future
+        self._waiting: deque[tuple[Work, Future[Any]]] = deque()
+        self._writing = Lock()
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Queue a piece of work and wait until it is committed."""
-        return self.submit(work).result()
-
-    def _run(self) -> None:
-        while True:
-            first = self._waiting.get()
-            if first is None:
-                return
-            batch, last = [first], False
-            while len(batch) < _MOST_AT_ONCE and not self._waiting.empty():
-                more = self._waiting.get()
-                if more is None:
-                    last = True
-                    break
-                batch.append(more)
-            self._commit(batch)
-            if last:
-                return
+        """Run a piece of work and wait until it is committed; what it raises is raised here."""
+        future: Future[T] = Future()
+        self._waiting.append((work, future))
+        with self._writing:
+            if not future.done():
+                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+        return future.result()
 
     def _commit(self, batch: list[tuple[Work, "Future[Any]"]]) -> None:
         try:
@@ -70,8 +43,10 @@ class SharedCommits:
                 results = [work(connection) for work, _ in batch]
         # Whatever it is, it is told to whoever waits for it.
         except Exception as error:
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
+            # A ledger that is locked, full or gone is so for each of them; trying one after another would keep all senders waiting.
+            if len(batch) == 1 or isinstance(error, OperationalError):
+                for _, future in batch:
+                    future.set_exception(error)
                 return
             for piece in batch:
                 self._commit([piece])

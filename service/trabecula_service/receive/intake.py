@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from trabecula_service.ledger.outbox import cancel_deliveries
 from trabecula_service.ledger.schema import associations, instances, jobs, studies, versions
@@ -18,6 +18,26 @@ from trabecula_service.receive.object_kinds import is_ct, is_own_result
 _ACTOR = "receive"
 _ACTIVITY_SECONDS = 0.25
 """The time of the last object is written so often; far below any quiet time."""
+
+
+# Built once: these run for each object, and building a statement takes longer than running it.
+_SAME_UID = select(instances.c.id, instances.c.kind, instances.c.study_id, instances.c.sha256).where(
+    instances.c.sop_instance_uid == bindparam("uid")
+)
+_STUDY = (
+    select(
+        studies.c.patient_key,
+        studies.c.announced_objects,
+        versions.c.study_id,
+        versions.c.id,
+        versions.c.number,
+        versions.c.state,
+        versions.c.last_activity_at,
+    )
+    .join(versions, (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version))
+    .where(studies.c.study_instance_uid == bindparam("uid"))
+)
+_INSERT = insert(instances).inline()
 
 
 class Kind(StrEnum):
@@ -54,11 +74,7 @@ class Intake:
 
 def record_object(connection: Connection, stored: StoredObject, header: ObjectHeader | Unreadable, now: float) -> Intake:
     """Enter one stored object, in the caller's transaction; call it before the sender is told of success."""
-    same_uid = connection.execute(
-        select(instances.c.id, instances.c.kind, instances.c.study_id, instances.c.sha256).where(
-            instances.c.sop_instance_uid == stored.sop_instance_uid
-        )
-    ).all()
+    same_uid = connection.execute(_SAME_UID, {"uid": stored.sop_instance_uid}).all()
     for known in same_uid:
         if known.sha256 == stored.sha256:
             connection.execute(update(instances).where(instances.c.id == known.id).values(repeats=instances.c.repeats + 1))
@@ -82,10 +98,7 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
 
 def _find_study(connection: Connection, study_instance_uid: str) -> Row[*tuple[Any, ...]] | None:
     """The study with its latest version, if it is known."""
-    latest = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
-    of_version = (versions.c.study_id, versions.c.id, versions.c.number, versions.c.state, versions.c.last_activity_at)
-    query = select(studies.c.patient_key, studies.c.announced_objects, *of_version).join(versions, latest)
-    return connection.execute(query.where(studies.c.study_instance_uid == study_instance_uid)).first()
+    return connection.execute(_STUDY, {"uid": study_instance_uid}).first()
 
 
 def forget_object(connection: Connection, stored: StoredObject) -> None:
@@ -250,19 +263,18 @@ def _insert_instance(
     study_id: str | None,
     first_version: int | None,
 ) -> None:
-    connection.execute(
-        insert(instances).values(
-            sop_instance_uid=stored.sop_instance_uid,
-            sop_class_uid=stored.sop_class_uid,
-            transfer_syntax_uid=stored.transfer_syntax_uid,
-            series_instance_uid=series_uid,
-            study_id=study_id,
-            first_version=first_version,
-            association_id=stored.association_id,
-            kind=kind,
-            reason=reason,
-            sha256=stored.sha256,
-            size_bytes=stored.size_bytes,
-            received_at=now,
-        )
-    )
+    values = {
+        "sop_instance_uid": stored.sop_instance_uid,
+        "sop_class_uid": stored.sop_class_uid,
+        "transfer_syntax_uid": stored.transfer_syntax_uid,
+        "series_instance_uid": series_uid,
+        "study_id": study_id,
+        "first_version": first_version,
+        "association_id": stored.association_id,
+        "kind": kind,
+        "reason": reason,
+        "sha256": stored.sha256,
+        "size_bytes": stored.size_bytes,
+        "received_at": now,
+    }
+    connection.execute(_INSERT, values)

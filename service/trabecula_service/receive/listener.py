@@ -96,7 +96,6 @@ class Listener:
             If the port is taken or the address is not this machine's.
         """
         self._socket = self._given_socket or listening_socket(self._settings)
-        self._commits.start()
         self._acceptor = Thread(target=self._accept, args=(self._socket,), name="trabecula-listener", daemon=True)
         self._acceptor.start()
         log.info("listening", ae_title=self._settings.ae_title, address=self._settings.bind, port=self.port)
@@ -116,7 +115,6 @@ class Listener:
             connection.break_off()
         for _, thread in open_ones:
             thread.join(_LEAVE_SECONDS)
-        self._commits.stop()
 
     def _accept(self, listening: socket.socket) -> None:
         while True:

@@ -109,13 +109,11 @@ class ObjectStore:
             # Some network shares know no hard links.
             return self._replace(temporary, file, stored)
         temporary.unlink()
-        content = self._syncing.submit(os.fsync, file.fileno())
-        name = self._syncing.submit(sync_folder, stored.path.parent)
+        synced = self._syncing.submit(_sync_both, file, stored.path.parent)
 
         def wait() -> None:
             try:
-                content.result()
-                name.result()
+                synced.result()
             finally:
                 file.close()
 
@@ -213,6 +211,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_both(file: BinaryIO, folder: Path) -> None:
+    os.fsync(file.fileno())
+    sync_folder(folder)
 
 
 def _data_offset(path: Path) -> int:

@@ -75,14 +75,13 @@ class Intaker:
             # Without an association nobody would look whether the bytes are there after a power failure.
             placed.wait()
         now = self._clock()
-        entered = self._commits.submit(lambda connection: record_object(connection, stored, header, now))
+        intake = self._commits.run(lambda connection: record_object(connection, stored, header, now))
         try:
             placed.wait()
         except OSError:
-            if not entered.result().repeated:
+            if not intake.repeated:
                 self._commits.run(lambda connection: forget_object(connection, stored))
             raise
-        intake = entered.result()
         if intake.kind in (Kind.CONFLICT, Kind.UNREADABLE) and not intake.repeated:
             log.warning("object_set_aside", kind=intake.kind, reason=intake.reason, study_id=intake.study_id)
         return intake

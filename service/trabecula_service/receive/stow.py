@@ -178,7 +178,6 @@ class _Door:
             if self._intaker is None:
                 context = self._context
                 commits = SharedCommits(context.ledger)
-                commits.start()
                 reserve = context.settings.receive.reserve_free_gib
                 store = ObjectStore(context.data / "objects")
                 self._intaker = Intaker(store, commits, data=context.data, reserve_free_gib=reserve, clock=context.clock)
