@@ -33,6 +33,7 @@ MARGIN_INSIDE_WALL_MM = 2.0
 """The anterior and posterior points lie this far inside the wall (definition of the readings)."""
 
 SLICE_SD = (0.08, 0.04)
+MERGED_FROM_MM, MERGED_SD_PER_MM = 3.0, 0.2
 FLOOR_SD_MM = 0.22
 NOISE_SHARE = 0.7
 """Terms of an edge's standard deviation, see ``_edge_sd``."""
@@ -230,9 +231,11 @@ def _edge_sd(hu: NDArray[np.float64], fall: NDArray[np.float64], path: NDArray[n
     """One sigma of an edge point: place between slices, noise over edge strength, and a floor for what real bone adds.
 
     Noise: SD across the slab where there should be none, reduced by the independent samples of slab and window (choice: 6).
-    Slices: ``SLICE_SD`` times the spacing and its square, from digital patients at 0.75 to 5 mm (docs/adr/0010).
+    Slices: ``SLICE_SD`` times the spacing and its square, and ``MERGED_SD_PER_MM`` for what exceeds ``MERGED_FROM_MM``, where masks and
+    the humps of neighbouring endplates run into each other; from digital patients at 0.75 to 5 mm (docs/adr/0010).
     """
     strength = max(float(np.median(fall[np.arange(len(path)), path])), 1.0)
     noise = float(np.median(hu.std(axis=2))) / np.sqrt(6.0)
     between = SLICE_SD[0] * slice_spacing_mm + SLICE_SD[1] * slice_spacing_mm**2
+    between += MERGED_SD_PER_MM * max(slice_spacing_mm - MERGED_FROM_MM, 0.0)
     return float(np.sqrt(FLOOR_SD_MM**2 + between**2 + (NOISE_SHARE * min(noise / strength, 2.0)) ** 2))
