@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from builders.peers import need_program
+from builders.service import wait_ticks
 
 _USER = "trabecula"
 
@@ -23,20 +25,44 @@ class PostgresServer:
     def __init__(self, folder: Path) -> None:
         self._folder, self._binaries = folder, _binaries()
         self.port = _free_port()
-        self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as_user = ["--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
         if self._as_user:
             # The server refuses to run as root.
             shutil.chown(folder, "postgres", "postgres")
         self._run("initdb", "-D", str(folder / "data"), "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
 
     def start(self) -> None:
-        """Start and wait until it answers."""
-        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p {self.port} -c fsync=off -c max_connections=200"
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", str(self._folder / "log"), "-w", "-t", "60", "start")
+        """Start and wait until it answers. The server ends with us, however that happens."""
+        settings = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=200")
+        options = [part for setting in settings for part in ("-c", setting)]
+        command = [
+            "setpriv",
+            "--pdeathsig=INT",
+            *self._as_user,
+            str(self._binaries / "postgres"),
+            "-D",
+            str(self._folder / "data"),
+            *options,
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for _ in wait_ticks(60):
+            try:
+                psycopg.connect(self.address("postgres")).close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None:
+                    break
+            else:
+                return
+        raise RuntimeError(f"PostgreSQL did not start:\n{(self._folder / 'log').read_text()}")
 
     def stop(self, *, how: str = "fast") -> None:
         """Stop; "immediate" is what a crash leaves."""
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "-t", "60", "stop")
+        if self._process is not None:
+            self._process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[how])
+            self._process.wait(60)
+            self._process = None
 
     def address(self, database: str) -> str:
         """Address of a database as the settings take it."""
@@ -55,7 +81,7 @@ class PostgresServer:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as_user, str(self._binaries / program), *arguments]
+        command = [*(["setpriv", *self._as_user] if self._as_user else []), str(self._binaries / program), *arguments]
         done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.decode()}")
