@@ -99,7 +99,9 @@ def enter_review(connection: Connection, queue: JobQueue, study_id: str, base_ve
     reason = f"version {base.number} {review.verdict.value} by a reader; version {number} takes its place"
     move(connection, base.id, State.SUPERSEDED, reason=reason, actor=_ACTOR, now=now)
     cancel_deliveries(connection, base.id, reason)
-    version_id = _new_version(connection, study_id, number, reason, now)
+    # Until the new one is made the list shows what was looked at; a rejected finding is not shown as one any more.
+    shown = "" if review.verdict is Verdict.REJECTED else str(base.headline)
+    version_id = _new_version(connection, study_id, number, reason, shown, now)
     connection.execute(
         insert(reviews).values(
             version_id=version_id,
@@ -131,12 +133,13 @@ def enter_review(connection: Connection, queue: JobQueue, study_id: str, base_ve
     return number
 
 
-def _new_version(connection: Connection, study_id: str, number: int, reason: str, now: float) -> int:
+def _new_version(connection: Connection, study_id: str, number: int, reason: str, headline: str, now: float) -> int:
     row = insert(versions).values(
         study_id=study_id,
         number=number,
         state=State.SETTLED,
         reason=reason,
+        headline=headline,
         state_since=now,
         first_object_at=now,
         last_activity_at=now,
