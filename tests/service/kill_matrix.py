@@ -97,7 +97,7 @@ class Matrix:
         self._supervisor = Thread(target=self._supervise, daemon=True)
         self._supervisor.start()
 
-    def kill_at(self, point: str, skip: int, *, seconds: float = 180.0) -> None:
+    def kill_at(self, point: str, skip: int, *, seconds: float = 600.0) -> None:
         """Send new series, be killed once at the point, and wait until everything is done."""
         done = self.control.with_suffix(".done")
         done.unlink(missing_ok=True)

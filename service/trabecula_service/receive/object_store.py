@@ -109,11 +109,14 @@ class ObjectStore:
             # Some network shares know no hard links.
             return self._replace(temporary, file, stored)
         temporary.unlink()
-        synced = self._syncing.submit(_sync_both, file, stored.path.parent)
+        # Side by side: the kernel answers flushes that wait together with one.
+        content = self._syncing.submit(os.fsync, file.fileno())
+        name = self._syncing.submit(sync_folder, stored.path.parent)
 
         def wait() -> None:
             try:
-                synced.result()
+                content.result()
+                name.result()
             finally:
                 file.close()
 
@@ -211,11 +214,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_both(file: BinaryIO, folder: Path) -> None:
-    os.fsync(file.fileno())
-    sync_folder(folder)
 
 
 def _data_offset(path: Path) -> int:
