@@ -232,7 +232,8 @@ def _supersede(connection: Connection, study_id: str, old: Row[*tuple[Any, ...]]
         move(connection, old.id, State.SUPERSEDED, reason=reason, actor=_ACTOR, now=now)
     connection.execute(update(jobs).where(jobs.c.version_id == old.id, jobs.c.state.in_(["ready", "leased"])).values(state="cancelled"))
     cancel_deliveries(connection, old.id, reason)
-    connection.execute(update(studies).where(studies.c.id == study_id).values(latest_version=number))
+    # A signature was given to what is superseded; the work list knows nothing of the new version until it is measured.
+    connection.execute(update(studies).where(studies.c.id == study_id).values(latest_version=number, verdict="", attention=0))
     _new_version(connection, study_id, number, reason, now)
     return number
 
