@@ -5,6 +5,9 @@ from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 from trabecula_service.ledger.schema import jobs
 from trabecula_service.queue.port import Lease, PriorityOf, priority_of
 
+_LONGEST_WAIT_SECONDS = 2 * 3600.0
+"""Twice the longest wait before another attempt: a job that is put off further was written by a clock that was set back since."""
+
 
 class LeaseTable:
     """``JobQueue`` on the table ``jobs``; the ledger's write transactions make each step atomic."""
@@ -57,6 +60,8 @@ class LeaseTable:
     def sweep(self, connection: Connection, now: float, *, all_but_owner: str | None = None) -> list[Lease]:
         """Make the jobs of dead workers ready again."""
         # A lease that ends later than any could have been given was written by a clock that was set back since.
+        put_off = (jobs.c.state == "ready") & (jobs.c.available_at > now + _LONGEST_WAIT_SECONDS)
+        connection.execute(update(jobs).where(put_off).values(available_at=now))
         gone = or_(jobs.c.leased_until < now, jobs.c.leased_until > now + 2 * self._lease_seconds)
         condition: ColumnElement[bool] = jobs.c.owner != all_but_owner if all_but_owner is not None else gone
         rows = connection.execute(select(jobs).where(jobs.c.state == "leased", condition)).all()
