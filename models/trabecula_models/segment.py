@@ -21,7 +21,7 @@ from trabecula_models.bodies import (
     split_bodies,
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
-from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, heat_peaks
+from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain_in, heat_peaks
 from trabecula_models.delineate import delineate_column
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
@@ -87,7 +87,7 @@ class SpineSegmenter:
             replace(peak, usual_step_mm=usual_step_mm(level)) if np.isfinite(level) else peak
             for peak, level in zip(peaks, levels, strict=True)
         ]
-        chain = drop_sacral_bodies(column_chain(placed), sacrum, grid)
+        chain = drop_sacral_bodies(column_chain_in(placed, volume.grid.slice_spacing_mm), sacrum, grid)
         chain, instances = _bodies_of(maps, chain, voxel_mm)
         if not chain:
             return None

@@ -17,6 +17,9 @@ BREADTH_SHARE_LIMITS = (0.60, 1.60)
 ASPECT_LIMITS = (0.62, 1.62)
 """Median of height share over breadth share: squashed or stretched slices change it, body size does not (spread about 12 %)."""
 
+WIDEST_CERVICAL_MM = 36.0
+"""C7, the widest, has 23 to 29 mm (Panjabi 1991 and later); lumbar bodies under slices taken for half as far apart have 40 and more."""
+
 SOFT_TISSUE_LIMITS_HU = (-160.0, 190.0)
 """Median of the tissue beside and behind the canal: fat -120 to enhanced muscle 80, some lamina and rib among it."""
 
@@ -38,6 +41,10 @@ def check_geometry(shapes: Mapping[str, BodyShape]) -> Implausible | None:
     A single odd level is a patient's; a median far off is a wrong slice distance or pixel spacing. Fewer than two bodies are judged by
     absolute size only, with the same limits.
     """
+    cervical_mm = [shape.width_mm for name, shape in shapes.items() if name.startswith("C")]
+    if cervical_mm and float(np.median(cervical_mm)) > WIDEST_CERVICAL_MM:
+        detail = f"Bodies as close together as in the neck are {float(np.median(cervical_mm)):.0f} mm wide."
+        return Implausible(code=Code.GEOMETRY_IMPLAUSIBLE, detail=detail)
     known = [(shape, NORMS[name]) for name, shape in shapes.items() if name in NORMS and np.isfinite(shape.height_mm)]
     if not known:
         return None
