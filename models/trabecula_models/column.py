@@ -19,10 +19,11 @@ LINK_MIN_MM, LINK_MAX_MM = 12.0, 78.0
 """Centre distance of neighbours: 17-42 mm in life (VID table), collapsed pairs less, twice as much where a body was missed."""
 
 BREAKING_SLICE_MM = 6.0
-"""Slices farther apart break one body into two peaks (seen at 8 and 10 mm); thinner ones do not."""
+"""Slices of 8 and 10 mm were seen to break one body into two peaks; between 5 and 8 mm nothing was looked at."""
 
 CROWDED_RATIO = 1.6
-"""More bodies than this share of those at usual steps do not come from single doubled peaks."""
+"""More bodies than this share of those at usual steps count as a squeezed column. Set with one squeezed series in view (4 bodies for 2),
+which is also the test; the nine real cases keep their chains."""
 
 SHORTEST_SHARE, CROWDING_PER_MM = 0.8, 0.12
 """Steps below this share of the usual one cost this much per millimetre: two severely crushed neighbours still pass."""

@@ -18,7 +18,8 @@ ASPECT_LIMITS = (0.62, 1.62)
 """Median of height share over breadth share: squashed or stretched slices change it, body size does not (spread about 12 %)."""
 
 WIDEST_CERVICAL_MM = 36.0
-"""C7, the widest, has 23 to 29 mm (Panjabi 1991 and later); lumbar bodies under slices taken for half as far apart have 40 and more."""
+"""Unverified: no table of cervical widths is at hand. Chosen between what a C7 body is thought to have (under 32 mm) and 41 mm of lumbar
+bodies in the one squeezed real series, on which it was also tested; a real neck has not been measured against it."""
 
 SOFT_TISSUE_LIMITS_HU = (-160.0, 190.0)
 """Median of the tissue beside and behind the canal: fat -120 to enhanced muscle 80, some lamina and rib among it."""
