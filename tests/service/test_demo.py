@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import CTImageStorage
 from typer.testing import CliRunner
 
 from builders.peers import need_program
@@ -73,6 +76,31 @@ def test_nobody_listening_is_said(series: list[Path], tmp_path: Path) -> None:
         port = pacs.port
     with pytest.raises(DemoError, match="does not take the association"):
         send_files(series[:1], port=port)
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+def test_an_image_without_an_answer_is_sent_once_more(series: list[Path], silent: int) -> None:
+    asked: list[str] = []
+
+    def answer_late(event: evt.Event) -> int:
+        asked.append(event.request.AffectedSOPInstanceUID)
+        if 2 <= len(asked) < 2 + silent:
+            event.assoc.abort()
+        return 0x0000
+
+    ae = AE(ae_title=AE_TITLE)
+    ae.add_supported_context(CTImageStorage, ExplicitVRLittleEndian)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer_late)])
+    try:
+        port = server.socket.getsockname()[1]
+        if silent == 1:
+            assert send_files(series[:3], port=port, called_ae_title=AE_TITLE) == 3
+            assert [asked.count(uid) for uid in dict.fromkeys(asked)] == [1, 2, 1]
+        else:
+            with pytest.raises(DemoError, match="does not answer"):
+                send_files(series[:3], port=port, called_ae_title=AE_TITLE)
+    finally:
+        server.shutdown()
 
 
 def test_a_folder_without_images_ends_the_command_with_an_error(tmp_path: Path) -> None:
