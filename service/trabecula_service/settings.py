@@ -150,6 +150,8 @@ class WorkSettings(_Section):
     """A worker that gives no sign of life for so long loses its job to another, seconds."""
     poll_seconds: Seconds = 0.5
     """How often the worker and the settling look into the ledger, seconds."""
+    series_rules_file: Path | None = None
+    """TOML with the rules that rate the series of a study (see `docs/series-choice.md`); those of the package by default."""
     acquisition_file: Path | None = None
     """TOML with facts that override the header of every study (see `trabecula analyze --acquisition`); none by default."""
     calibration_file: Path | None = None

@@ -10,11 +10,12 @@ from trabecula_service.cli.calibrate import calibrate
 from trabecula_service.cli.demo import demo
 from trabecula_service.cli.evaluate import evaluate
 from trabecula_service.cli.export import export
+from trabecula_service.cli.rules import rules
 from trabecula_service.cli.security import audit, key
 from trabecula_service.cli.serve import api, deliver, listen, migrate, serve, work
 from trabecula_service.cli.train import synthesize, train
 from trabecula_service.cli.validate import validate
-from trabecula_service.cli.version import version
+from trabecula_service.cli.version import show_version, version
 
 app = typer.Typer(
     name="trabecula",
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(show_version)
 app.command()(analyze)
 app.command()(batch)
 app.command()(serve)
@@ -36,6 +38,7 @@ app.command()(train)
 app.command()(synthesize)
 app.add_typer(calibrate, name="calibrate")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(rules, name="rules")
 app.add_typer(key, name="key")
 app.add_typer(audit, name="audit")
 app.command()(export)

@@ -7,7 +7,7 @@ import numpy as np
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.errors import GeometryError
 from trabecula_service.choose.kinds import Refusal, is_monoenergetic
-from trabecula_service.choose.rules import SeriesFacts, points
+from trabecula_service.choose.rules import ChoiceRules, SeriesFacts, points
 from trabecula_service.dicom import header as tags
 from trabecula_service.dicom.acquisition import contrast_given
 from trabecula_service.dicom.assemble import is_lossy
@@ -47,7 +47,7 @@ class Candidate:
         return self.stack.acquisition_number
 
 
-def candidate_of(stack: Stack) -> Candidate:
+def candidate_of(stack: Stack, rules: ChoiceRules | None = None) -> Candidate:
     """Rate a stack, and refuse it where it is too small or has no place in space."""
     if stack.frame is None:
         return Candidate(stack=stack, facts=None, points=0.0, refusal=Refusal(Code.GEOMETRY_IMPLAUSIBLE, stack.unplaced))
@@ -57,7 +57,7 @@ def candidate_of(stack: Stack) -> Candidate:
         refusal = Refusal(Code.TOO_FEW_SLICES, f"{len(stack.slices)} slice{'s' if len(stack.slices) > 1 else ''}.")
     elif facts.extent_mm < SHORTEST_REACH_MM:
         refusal = Refusal(Code.TOO_FEW_SLICES, f"{len(stack.slices)} slices cover {facts.extent_mm:.0f} mm of the body.")
-    return Candidate(stack=stack, facts=facts, points=points(facts), refusal=refusal)
+    return Candidate(stack=stack, facts=facts, points=points(facts, rules), refusal=refusal)
 
 
 def _facts(stack: Stack) -> SeriesFacts:

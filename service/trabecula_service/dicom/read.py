@@ -4,14 +4,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.errors import InputError
 from trabecula_service.choose.kinds import Refusal, sop_class_of, why_no_volume
-from trabecula_service.choose.rules import reasons_against
+from trabecula_service.choose.rules import ChoiceRules, default_rules, reasons_against
 from trabecula_service.dicom import header as tags
 from trabecula_service.dicom.assemble import check_rescale, read_stack
 from trabecula_service.dicom.candidates import FEWEST_SLICES, Candidate, candidate_of
@@ -28,7 +28,7 @@ from trabecula_service.result import Flag, flag
 class CandidateList:
     """What an input offers: ``usable`` best first, ``refused`` with reasons, and how many objects of which kind were no CT images.
 
-    ``cut`` holds series and file of CT images that end before their pixel data.
+    ``cut`` holds series and file of CT images that end before their pixel data, ``broken`` the files that cannot be parsed.
     """
 
     usable: tuple[Candidate, ...]
@@ -36,16 +36,19 @@ class CandidateList:
     ignored: tuple[tuple[str, int], ...] = ()
     cut: tuple[tuple[str, InputFile], ...] = ()
     nifti: InputFile | None = None
+    refusals: tuple[Refusal, ...] = ()
+    broken: tuple[InputFile, ...] = ()
+    rules: ChoiceRules = field(default_factory=default_rules)
 
     def read(self, candidate: Candidate) -> CtImage:
         """Decode one candidate; its flags name the others and why they were not preferred."""
         for uid, file in self.cut:
             if uid in ("", candidate.series_instance_uid):
                 raise _cut(file)
-        with _quiet():
+        with quiet():
             image = read_stack(candidate.stack)
         others = [other for other in (*self.usable, *self.refused) if other is not candidate and len(other.stack.slices) >= FEWEST_SLICES]
-        return replace(image, flags=(*image.flags, *(_flag_about(other, candidate) for other in others)))
+        return replace(image, flags=(*image.flags, *(_flag_about(other, candidate, self.rules) for other in others)))
 
     def images(self) -> Iterator[CtImage]:
         """The images best first, each decoded only when it is asked for."""
@@ -59,15 +62,19 @@ def _cut(file: InputFile) -> InputError:
     return InputError("DECODE_FAILED: the file ends before its pixel data", where=file.name, hint="send the series again")
 
 
-def _flag_about(other: Candidate, chosen: Candidate) -> Flag:
-    same_series = other.series_instance_uid == chosen.series_instance_uid
+def why_not(other: Candidate, chosen: Candidate, rules: ChoiceRules) -> str:
+    """Why ``other`` is not measured where ``chosen`` is, in a few words."""
     if other.refusal is not None:
-        reason = other.refusal.detail.rstrip(".")
-    elif other.facts and chosen.facts:
-        better = other.points > chosen.points
-        reason = "preferred by the rules, but not chosen" if better else "; ".join(reasons_against(other.facts, chosen.facts))
-    else:
-        reason = "no place in space"
+        return other.refusal.detail.rstrip(".")
+    if other.facts is None or chosen.facts is None:
+        return "no place in space"
+    better = other.points > chosen.points
+    return "preferred by the rules, but not chosen" if better else "; ".join(reasons_against(other.facts, chosen.facts, rules))
+
+
+def _flag_about(other: Candidate, chosen: Candidate, rules: ChoiceRules) -> Flag:
+    same_series = other.series_instance_uid == chosen.series_instance_uid
+    reason = why_not(other, chosen, rules)
     count = len(other.stack.slices)
     if same_series:
         name = "Images of the same series" if other.acquisition_number is None else f"Acquisition {other.acquisition_number}"
@@ -77,7 +84,7 @@ def _flag_about(other: Candidate, chosen: Candidate) -> Flag:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The parser warns of each departure from the standard; we judge the values ourselves and say what matters in flags and errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -85,8 +92,12 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def open_input(path: Path, *, series_uid: str | None = None, acquisition_number: int | None = None) -> Iterator[CandidateList]:
+def open_input(
+    path: Path, *, series_uid: str | None = None, acquisition_number: int | None = None, rules: ChoiceRules | None = None
+) -> Iterator[CandidateList]:
     """What an input offers, best first; a zip stays unpacked until the context ends, so read candidates inside it.
+
+    ``rules`` rate the series; those of the package where not given.
 
     Raises
     ------
@@ -105,11 +116,13 @@ def open_input(path: Path, *, series_uid: str | None = None, acquisition_number:
             yield CandidateList(usable=(), nifti=niftis[0])
             return
         if not dicoms:
-            found = f"{len(files)} other files" if files else "the folder is empty"
+            instead = f"{len(files)} other files" if files else "the folder is empty"
             hint = "give a DICOM folder, a DICOM or NIfTI file, or a zip"
-            raise InputError(f"no DICOM or NIfTI file ({found})", where=path.name, hint=hint)
-        with _quiet():
-            yield _list(dicoms, path, series_uid, acquisition_number)
+            raise InputError(f"no DICOM or NIfTI file ({instead})", where=path.name, hint=hint)
+        with quiet():
+            found = survey(dicoms, path.name, series_uid, acquisition_number, rules)
+            require_usable(found, path.name, series_uid)
+            yield found
 
 
 def list_candidates(path: Path) -> CandidateList:
@@ -132,7 +145,20 @@ def read_input(path: Path, *, series_uid: str | None = None, acquisition_number:
         return next(found.images())
 
 
-def _list(files: Sequence[InputFile], path: Path, series_uid: str | None, acquisition_number: int | None) -> CandidateList:
+def survey(
+    files: Sequence[InputFile],
+    where: str,
+    series_uid: str | None = None,
+    acquisition_number: int | None = None,
+    rules: ChoiceRules | None = None,
+) -> CandidateList:
+    """What DICOM files offer, rated and ranked, refused ones included; nothing usable is no error here.
+
+    Raises
+    ------
+    InputError
+        The wanted acquisition is not among them.
+    """
     series: dict[str, list[SliceRecord]] = {}
     refusals: list[Refusal] = []
     broken: list[InputFile] = []
@@ -157,51 +183,67 @@ def _list(files: Sequence[InputFile], path: Path, series_uid: str | None, acquis
         refusal = refusal or next((reason for reason in of_frames if reason is not None), None)
         if refusal is not None:
             refusals.append(refusal)
-    candidates = [candidate_of(stack) for records in series.values() for stack in stacks_of(records)]
+    rules = rules or default_rules()
+    candidates = [candidate_of(stack, rules) for records in series.values() for stack in stacks_of(records)]
     if acquisition_number is not None:
-        candidates = _of_acquisition(candidates, acquisition_number, path)
+        candidates = _of_acquisition(candidates, acquisition_number, where, rules)
     ranked = sorted(candidates, key=lambda c: (-c.points, -len(c.stack.slices), c.series_number or 0, c.series_instance_uid))
-    usable = [c for c in ranked if c.refusal is None]
-    if not usable:
-        if cut and not ranked:
-            raise _cut(cut[0][1])
-        _refuse(ranked, refusals, broken, path, series_uid)
-    _check_one_patient(usable, path)
     ignored = Counter([*(refusal.detail for refusal in refusals), *("a file that cannot be parsed" for _ in broken)])
-    refused = tuple(candidate for candidate in ranked if candidate.refusal is not None)
-    return CandidateList(usable=tuple(usable), refused=refused, ignored=tuple(sorted(ignored.items())), cut=tuple(cut))
+    return CandidateList(
+        usable=tuple(candidate for candidate in ranked if candidate.refusal is None),
+        refused=tuple(candidate for candidate in ranked if candidate.refusal is not None),
+        ignored=tuple(sorted(ignored.items())),
+        cut=tuple(cut),
+        refusals=tuple(refusals),
+        broken=tuple(broken),
+        rules=rules,
+    )
 
 
-def _of_acquisition(candidates: list[Candidate], wanted: int, path: Path) -> list[Candidate]:
+def require_usable(found: CandidateList, where: str, series_uid: str | None = None) -> None:
+    """Refuse, with the reason that explains it best, an input of which nothing can be measured, or that mixes patients.
+
+    Raises
+    ------
+    InputError, NotEvaluableError
+    """
+    if not found.usable:
+        if found.cut and not found.refused:
+            raise _cut(found.cut[0][1])
+        _refuse(found.refused, found.refusals, found.broken, where, series_uid)
+    _check_one_patient(found.usable, where)
+
+
+def _of_acquisition(candidates: list[Candidate], wanted: int, where: str, rules: ChoiceRules) -> list[Candidate]:
     chosen = [candidate for candidate in candidates if candidate.acquisition_number == wanted]
     if chosen:
         return chosen
     for candidate in candidates:
         part = tuple(record for record in candidate.stack.slices if record.acquisition_number == wanted)
         if part:
-            chosen.append(candidate_of(replace(candidate.stack, slices=part, acquisition_number=wanted)))
+            chosen.append(candidate_of(replace(candidate.stack, slices=part, acquisition_number=wanted), rules))
     if not chosen:
         numbers = sorted({r.acquisition_number for c in candidates for r in c.stack.slices if r.acquisition_number is not None})
         known = ", ".join(map(str, numbers)) or "none is numbered"
-        raise InputError(f"acquisition {wanted} is not in the input", where=path.name, hint=f"choose one of: {known}")
+        raise InputError(f"acquisition {wanted} is not in the input", where=where, hint=f"choose one of: {known}")
     return chosen
 
 
-def _check_one_patient(usable: Sequence[Candidate], path: Path) -> None:
+def _check_one_patient(usable: Sequence[Candidate], where: str) -> None:
     """Refuse an input with images of several patients: the report of one must never show the bones of another."""
     patients = {tags.text(record.header, "PatientID") for candidate in usable for record in candidate.stack.slices}
     if len(patients - {""}) > 1:
-        raise InputError("the input holds images of more than one patient", where=path.name, hint="give one study, or choose with --series")
+        raise InputError("the input holds images of more than one patient", where=where, hint="give one study, or choose with --series")
 
 
 def _refuse(
-    ranked: Sequence[Candidate], refusals: Sequence[Refusal], broken: Sequence[InputFile], path: Path, series_uid: str | None
+    ranked: Sequence[Candidate], refusals: Sequence[Refusal], broken: Sequence[InputFile], source: str, series_uid: str | None
 ) -> NoReturn:
     """Raise the error that explains best why nothing can be measured."""
     if ranked:
         best = max(ranked, key=lambda c: (len(c.stack.slices), c.points))
         if best.refusal is None:
-            raise InputError("a usable candidate was refused", where=path.name, hint="report this")
+            raise InputError("a usable candidate was refused", where=source, hint="report this")
         # A cut or undecodable image is the better explanation than that it is alone.
         for record in best.stack.slices[:FEWEST_SLICES]:
             decode_file([record])
@@ -213,9 +255,9 @@ def _refuse(
     if refusals:
         counted = Counter(refusals).most_common()
         detail = ", ".join(f"{refusal.detail.rstrip('.')} ({count})" for refusal, count in counted)
-        raise NotEvaluableError(counted[0][0].code, where=path.name, detail=f"Found: {detail}.")
+        raise NotEvaluableError(counted[0][0].code, where=source, detail=f"Found: {detail}.")
     if series_uid is not None:
         raise InputError("the series is not in the input", where=f"series {series_uid}", hint="leave --series out to let the rules choose")
     if broken:
         raise InputError("no DICOM file could be parsed", where=broken[0].name, hint="the files are damaged or no DICOM; send them again")
-    raise InputError("the input holds no image", where=path.name, hint="give the folder with the images, not only its index")
+    raise InputError("the input holds no image", where=source, hint="give the folder with the images, not only its index")

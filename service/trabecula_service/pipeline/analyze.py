@@ -15,6 +15,7 @@ from trabecula_morphometry.errors import GeometryError, InputError, TrabeculaErr
 from trabecula_morphometry.foreign import mark_foreign
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service import __version__
+from trabecula_service.choose.rules import read_rules
 from trabecula_service.dicom.image import CtImage, NotEvaluableError
 from trabecula_service.dicom.read import open_input
 from trabecula_service.pipeline.acquisition_file import AcquisitionFacts, override, read_acquisition_file
@@ -89,7 +90,12 @@ def _best_candidate(request: AnalyzeRequest, report: Progress) -> tuple[CtImage,
     report("read", 0.0)
     best: tuple[CtImage, SpineSegmentation, dict[str, float]] | None = None
     refusal: NotEvaluableError | None = None
-    with open_input(request.input, series_uid=request.series_uid, acquisition_number=request.acquisition_number) as offered:
+    with open_input(
+        request.input,
+        series_uid=request.series_uid,
+        acquisition_number=request.acquisition_number,
+        rules=read_rules(request.rules_file),
+    ) as offered:
         images = offered.images()
         while True:
             started = time.perf_counter()

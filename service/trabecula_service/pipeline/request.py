@@ -31,6 +31,7 @@ class AnalyzeRequest:
     created : date and time that the documents carry (the ledger's time of the result, so that the same version gives the same bytes).
     version : version of the study's result; part of the derived UIDs.
     series_uid, acquisition_number : choose this one instead of the best by the rules.
+    rules_file : TOML with the rules that rate the series; those of the package where not given.
     acquisition_file : TOML with facts that override the header.
     calibration_file : TOML with calibration entries and QA checks.
     calibration_policy : what is allowed without an entry, contrast corrections, drift limits, a phantom under the patient.
@@ -48,6 +49,7 @@ class AnalyzeRequest:
     version: int = 1
     series_uid: str | None = None
     acquisition_number: int | None = None
+    rules_file: Path | None = None
     acquisition_file: Path | None = None
     calibration_file: Path | None = None
     calibration_policy: CalibrationPolicy = field(default_factory=CalibrationPolicy)

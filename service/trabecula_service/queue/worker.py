@@ -159,6 +159,7 @@ class Worker:
             out=folder / "out",
             created=datetime.fromtimestamp(version.result_time_at, UTC),
             version=version.number,
+            rules_file=self._settings.series_rules_file,
             acquisition_file=self._settings.acquisition_file,
             calibration_file=self._calibration(folder),
             calibration_policy=self._calibration_policy,
