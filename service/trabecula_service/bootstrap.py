@@ -18,9 +18,11 @@ from trabecula_service.api.server import WebServer
 from trabecula_service.calibrate.store import calibration_policy
 from trabecula_service.deliver.deliverer import Deliverer
 from trabecula_service.deliver.registry import build_destination
+from trabecula_service.deliver.retention import Sweeper
 from trabecula_service.ledger.database import Ledger, ledger_place, open_ledger
 from trabecula_service.ledger.outbox import recover_parcels
 from trabecula_service.ledger.presence import associations_of_the_gone, forget_gone, give_sign_of_life, leave
+from trabecula_service.ledger.retention import RetentionRule
 from trabecula_service.ops.data_folder import DataFolder
 from trabecula_service.ops.loops import Heartbeats, Loop
 from trabecula_service.queue.analysis_process import AnalysisProcess
@@ -228,6 +230,10 @@ class Service:
         for name, settings in self.settings.deliver.destinations.items():
             deliverer = Deliverer(name, build_destination(settings), self.settings.deliver, self._ledger, data=self._folder.root)
             self._loops.append(self._loop(f"deliver-{name}", deliverer.step))
+        retention = self.settings.retention
+        if retention.days is not None:
+            rule = RetentionRule(seconds=retention.days * 86400.0, only_signed=retention.only_signed)
+            self._loops.append(self._loop("retention", Sweeper(self._ledger, self._store, self._folder.root, rule).step))
 
     def _build_web(self, health_port: int | None) -> WebServer | None:
         if Role.API in self.roles:

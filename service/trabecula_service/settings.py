@@ -359,6 +359,17 @@ class DeliverSettings(_Section):
     each head CT; the reason is in the work list."""
 
 
+class RetentionSettings(_Section):
+    """When received images are deleted. Results, documents and the history stay."""
+
+    days: Annotated[float, Field(gt=0)] | None = None
+    """The received objects of a study, and the pictures of the reading room, are deleted so many days after its last document was
+    delivered. Never those of a study of which anything is undelivered, waits, failed, was skipped, is in conflict or was opened within
+    a day; never where there is no destination. By default nothing is ever deleted."""
+    only_signed: bool = False
+    """Whether images also stay until a reader has signed the result. Afterwards it can only be signed if the study is sent again."""
+
+
 class ApiSettings(_Section):
     """The page and the REST interface."""
 
@@ -487,6 +498,7 @@ class Settings(BaseSettings):
     analysis: AnalysisSettings = AnalysisSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     deliver: DeliverSettings = DeliverSettings()
+    retention: RetentionSettings = RetentionSettings()
     ledger: LedgerSettings = LedgerSettings()
     backfill: BackfillSettings = BackfillSettings()
     api: ApiSettings = ApiSettings()

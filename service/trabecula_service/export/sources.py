@@ -67,6 +67,10 @@ def _images_of(case: BatchCase) -> Iterator[Path]:
         yield linked_files(Path(folder) / "input", case.files)
 
 
+def _images_gone(study_id: str) -> AbstractContextManager[Path]:
+    raise InputError("its images were deleted after the retention time", where=f"study {study_id}", hint="send the study again")
+
+
 def from_ledger(ledger: Ledger, data: Path) -> Iterator[FinishedStudy]:
     """The latest version of every study of a service that has masks: after a review that is the reader's."""
     store, offset = ObjectStore(data / "objects"), 0
@@ -90,10 +94,11 @@ def from_ledger(ledger: Ledger, data: Path) -> Iterator[FinishedStudy]:
             result = Result.model_validate(json.loads(versions[0].result_json or ""))
             files = tuple(store.path_of(sha256) for sha256 in hashes)
             case = BatchCase(name=study.id, kind="dicom", files=files, fingerprint="")
+            gone = study.images_deleted_at is not None
             yield FinishedStudy(
                 key=result.source.study_instance_uid or study.id,
                 result=result,
                 bodies=documents[BODIES],
                 posterior=documents[POSTERIOR],
-                images=partial(_images_of, case),
+                images=partial(_images_gone, study.id) if gone else partial(_images_of, case),
             )

@@ -9,7 +9,8 @@ from trabecula_service.ledger.schema import deliveries, documents, versions
 from trabecula_service.ledger.states import State, move
 
 _ACTOR = "deliver"
-_OPEN = ("pending", "sending")
+ON_THEIR_WAY = ("pending", "sending")
+"""States of a parcel that has not ended."""
 SENDING_SECONDS = 600.0
 """A parcel that is on its way for so long belongs to a deliverer that is gone; it is sent again, the same bytes under the same UID."""
 
@@ -47,7 +48,7 @@ def post(connection: Connection, version_id: int, recipients: Mapping[str, Seque
 
 def bring_forward(connection: Connection, destination: str, now: float, longest_wait_seconds: float) -> None:
     """Make due what no wait can explain: a clock that was set back since would leave it waiting for as long as it went back."""
-    waiting = (deliveries.c.destination == destination) & deliveries.c.state.in_(_OPEN)
+    waiting = (deliveries.c.destination == destination) & deliveries.c.state.in_(ON_THEIR_WAY)
     limit = now + 2.0 * max(longest_wait_seconds, SENDING_SECONDS)
     connection.execute(update(deliveries).where(waiting, deliveries.c.available_at > limit).values(available_at=now))
 
@@ -69,7 +70,7 @@ def take_parcel(connection: Connection, destination: str, now: float) -> Parcel 
         )
         .join(documents, documents.c.id == deliveries.c.document_id)
         .join(versions, versions.c.id == deliveries.c.version_id)
-        .where(deliveries.c.destination == destination, deliveries.c.state.in_(_OPEN), deliveries.c.available_at <= now)
+        .where(deliveries.c.destination == destination, deliveries.c.state.in_(ON_THEIR_WAY), deliveries.c.available_at <= now)
         .order_by(deliveries.c.available_at, deliveries.c.id)
         .limit(1)
     ).first()
@@ -126,7 +127,7 @@ def close_version(connection: Connection, version_id: int, now: float) -> None:
         select(deliveries.c.state, func.count()).where(deliveries.c.version_id == version_id).group_by(deliveries.c.state)
     )
     counts = {str(row[0]): int(row[1]) for row in rows}
-    if any(counts.get(state, 0) for state in _OPEN):
+    if any(counts.get(state, 0) for state in ON_THEIR_WAY):
         return
     if counts.get("failed", 0):
         row = connection.execute(
@@ -146,7 +147,7 @@ def cancel_deliveries(connection: Connection, version_id: int, reason: str) -> N
     """Take the open parcels of a version back."""
     connection.execute(
         update(deliveries)
-        .where(deliveries.c.version_id == version_id, deliveries.c.state.in_(_OPEN))
+        .where(deliveries.c.version_id == version_id, deliveries.c.state.in_(ON_THEIR_WAY))
         .values(state="cancelled", note=reason)
     )
 

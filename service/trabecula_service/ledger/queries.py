@@ -31,6 +31,7 @@ class StudyRow:
     headline: str
     attention: int = 0
     verdict: str = ""
+    images_deleted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ STUDY_COLUMNS = (
     versions.c.headline,
     studies.c.attention,
     studies.c.verdict,
+    studies.c.images_deleted_at,
 )
 _LATEST = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
 
@@ -172,7 +174,7 @@ def list_documents(connection: Connection, version_id: int) -> list[DocumentRow]
     """Documents of a version."""
     rows = connection.execute(
         select(documents.c.id, documents.c.name, documents.c.path, documents.c.sha256, documents.c.size_bytes)
-        .where(documents.c.version_id == version_id)
+        .where(documents.c.version_id == version_id, documents.c.deleted_at.is_(None))
         .order_by(documents.c.name)
     )
     return [DocumentRow(**row._asdict()) for row in rows]
@@ -183,7 +185,7 @@ def find_document(connection: Connection, study_id: str, number: int, name: str)
     row = connection.execute(
         select(documents.c.id, documents.c.name, documents.c.path, documents.c.sha256, documents.c.size_bytes)
         .join(versions, versions.c.id == documents.c.version_id)
-        .where(versions.c.study_id == study_id, versions.c.number == number, documents.c.name == name)
+        .where(versions.c.study_id == study_id, versions.c.number == number, documents.c.name == name, documents.c.deleted_at.is_(None))
     ).first()
     return DocumentRow(**row._asdict()) if row else None
 

@@ -30,6 +30,8 @@ def retry_study(connection: Connection, queue: JobQueue, study_id: str, *, actor
     if study.state is State.FAILED and repost_failed(connection, study.version_id, now):
         move(connection, study.version_id, State.DELIVERING, reason=_REASON, actor=actor, now=now)
         return State.DELIVERING
+    if study.images_deleted_at is not None:
+        raise StateError("images of the study were deleted after the retention time: send it again first", where=f"study {study_id}")
     queue.enqueue(connection, study.version_id, now)
     move(connection, study.version_id, State.QUEUED, reason=_REASON, actor=actor, now=now)
     return State.QUEUED

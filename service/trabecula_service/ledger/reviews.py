@@ -95,6 +95,9 @@ def enter_review(connection: Connection, queue: JobQueue, study_id: str, base_ve
         )
     if State(base.state) not in _OPEN_TO_REVIEW or base.result_json is None or attention_of(Result.from_json(base.result_json)) == 0:
         raise StateError(f"version {base.number} is {base.state} and has nothing to sign", where=f"study {study_id}")
+    if study.images_deleted_at is not None:
+        what = "the images were deleted after the retention time: send the study again, then sign"
+        raise StateError(what, where=f"study {study_id}")
     number = int(base.number) + 1
     reason = f"version {base.number} {review.verdict.value} by a reader; version {number} takes its place"
     move(connection, base.id, State.SUPERSEDED, reason=reason, actor=_ACTOR, now=now)

@@ -41,8 +41,11 @@ studies = Table(
     Column("attention", Integer, nullable=False, server_default="0", comment="as in ledger.reviews.Attention"),
     Column("verdict", _short(16), nullable=False, server_default="", comment="of the reader on the latest version; empty: none"),
     Column("announced_objects", Integer, comment="as the sender wrote into an object (0020,1208); NULL: not said"),
+    Column("held_since", Float, comment="since when we hold images of it; NULL: none"),
+    Column("images_deleted_at", Float, comment="NULL: all received images are there"),
     Index("ix_studies_verdict_attention_first_received_at_id", "verdict", "attention", "first_received_at", "id"),
     Index("ix_studies_patient_key", "patient_key"),
+    Index("ix_studies_held_since_id", "held_since", "id"),
     Index("ix_studies_verdict_first_received_at_id", "verdict", "first_received_at", "id"),
     Index("ix_studies_patient_name", "patient_name"),
     Index("ix_studies_patient_id", "patient_id"),
@@ -104,6 +107,7 @@ instances = Table(
     Column("size_bytes", _WIDE, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("repeats", Integer, nullable=False, server_default="0", comment="how often the same bytes came again"),
+    Column("deleted_at", Float, comment="NULL: its bytes are there"),
     Index("uq_instances_sop_instance_uid_sha256", "sop_instance_uid", "sha256", unique=True),
     # One content per SOP instance: a second one is a conflict and stands outside of this index.
     Index("uq_instances_one_content", "sop_instance_uid", unique=True, sqlite_where=_HAS_CONTENT, postgresql_where=_HAS_CONTENT),
@@ -152,6 +156,7 @@ documents = Table(
     Column("path", Text, nullable=False, comment="below the data folder"),
     Column("sha256", _short(64), nullable=False),
     Column("size_bytes", _WIDE, nullable=False),
+    Column("deleted_at", Float, comment="NULL: its bytes are there"),
     Index("uq_documents_version_id_name", "version_id", "name", unique=True),
 )
 
@@ -313,6 +318,7 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Column("sha256", _short(64), nullable=False, comment="of the hash of the row before and this row"),
     Index("ix_audit_at", "at"),
+    Index("ix_audit_study_id", "study_id"),
 )
 
 backfill_studies = Table(
@@ -325,4 +331,16 @@ backfill_studies = Table(
     Column("note", Text, nullable=False, server_default=""),
     Column("changed_at", Float, nullable=False),
     Index("ix_backfill_studies_study_date_step", "study_date", "step"),
+)
+
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False),
+    Column("decided_at", Float, nullable=False),
+    Column("finished_at", Float, comment="NULL: files may still be there"),
+    Column("objects", Integer, nullable=False),
+    Column("size_bytes", _WIDE, nullable=False),
+    Index("ix_deletions_finished_at", "finished_at"),
 )

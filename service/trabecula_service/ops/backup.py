@@ -1,8 +1,9 @@
 """Backup of the embedded data folder while the service runs, and its restoration.
 
 The ledger is copied first, by SQLite's own online backup, as it was at one moment. Every file that it names was there before it was
-named and none is ever changed, so copying the named files afterwards gives a whole; what came later is in the next backup. Objects and
-documents that a backup folder holds already are not copied again.
+named and none is ever changed, so copying the named files afterwards gives a whole; what came later is in the next backup. Where a file
+was deleted after its retention time meanwhile, the ledger is copied anew. Objects and documents that a backup folder holds already are
+not copied again.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from trabecula_morphometry.errors import SettingsError
 from trabecula_service.receive.object_store import ObjectStore, sync_folder
 
 _LEDGER, _SUMMARY = "ledger.sqlite", "backup.json"
+_MOST_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +45,21 @@ def back_up(data: Path, target: Path) -> BackupSummary:
         raise SettingsError("there is no ledger to back up", where=str(data), hint=hint)
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = target / f"{_LEDGER}.new"
-    fresh.unlink(missing_ok=True)
-    with closing(sqlite3.connect(f"file:{data / _LEDGER}?mode=ro", uri=True)) as source, closing(sqlite3.connect(fresh)) as copy:
-        source.backup(copy)
-        # One file without companions, whatever it was made from.
-        copy.execute("PRAGMA journal_mode=DELETE")
-    objects, documents = _named_files(fresh)
     copied = 0
-    for relative, _ in [*objects, *documents]:
-        try:
-            copied += _copy(data / relative, target / relative)
-        except OSError as error:
-            raise SettingsError("a file cannot be backed up", where=str(data / relative), hint=error.strerror or "") from error
+    for last_round in (False,) * (_MOST_ROUNDS - 1) + (True,):
+        _copy_ledger(data / _LEDGER, fresh)
+        objects, documents = _named_files(fresh)
+        missing = False
+        for relative, _ in [*objects, *documents]:
+            try:
+                copied += _copy(data / relative, target / relative)
+            except OSError as error:
+                missing = isinstance(error, FileNotFoundError)
+                if last_round or not missing:
+                    raise SettingsError("a file cannot be backed up", where=str(data / relative), hint=error.strerror or "") from error
+                break
+        if not missing:
+            break
     # Last, so that the ledger of a backup never names what is not there.
     _sync(fresh)
     fresh.replace(target / _LEDGER)
@@ -62,6 +67,14 @@ def back_up(data: Path, target: Path) -> BackupSummary:
     (target / _SUMMARY).write_text(json.dumps(asdict(summary)) + "\n")
     sync_folder(target)
     return summary
+
+
+def _copy_ledger(ledger: Path, fresh: Path) -> None:
+    fresh.unlink(missing_ok=True)
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as source, closing(sqlite3.connect(fresh)) as copy:
+        source.backup(copy)
+        # One file without companions, whatever it was made from.
+        copy.execute("PRAGMA journal_mode=DELETE")
 
 
 def restore(backup: Path, data: Path) -> BackupSummary:
@@ -95,8 +108,11 @@ def restore(backup: Path, data: Path) -> BackupSummary:
 def _named_files(ledger: Path) -> tuple[list[tuple[Path, int]], list[tuple[Path, str]]]:
     """Objects with their sizes and documents with their hashes, as paths below the data folder."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
-        objects = connection.execute("SELECT DISTINCT sha256, size_bytes FROM instances").fetchall()
-        documents = connection.execute("SELECT path, sha256 FROM documents").fetchall()
+        # A ledger of an earlier release has no such column: nothing was ever deleted there.
+        old = "deleted_at" not in {row[1] for row in connection.execute("PRAGMA table_info(instances)")}
+        there = "" if old else " WHERE deleted_at IS NULL"
+        objects = connection.execute(f"SELECT DISTINCT sha256, size_bytes FROM instances{there}").fetchall()  # noqa: S608 - ours
+        documents = connection.execute(f"SELECT path, sha256 FROM documents{there}").fetchall()  # noqa: S608 - ours
     named = [(Path("objects", sha256[:2], f"{sha256}.dcm"), int(size)) for sha256, size in objects]
     return named, [(Path(path), sha256) for path, sha256 in documents]
 

@@ -51,12 +51,15 @@ class Verdict:
 
 
 def judge(connection: Connection, asked: Sequence[Reference]) -> Verdict:
-    """Look the objects up. Whatever was acknowledged is kept, also what was set aside."""
+    """Look the objects up. Whatever was acknowledged is kept, also what was set aside, until it is deleted after the retention
+    time."""
     classes: dict[str, set[str]] = {}
     for start in range(0, len(asked), _AT_ONCE):
         names = [instance for _, instance in asked[start : start + _AT_ONCE]]
         rows = connection.execute(
-            select(instances.c.sop_instance_uid, instances.c.sop_class_uid).where(instances.c.sop_instance_uid.in_(names))
+            select(instances.c.sop_instance_uid, instances.c.sop_class_uid).where(
+                instances.c.sop_instance_uid.in_(names), instances.c.deleted_at.is_(None)
+            )
         )
         for row in rows:
             classes.setdefault(row.sop_instance_uid, set()).add(row.sop_class_uid)

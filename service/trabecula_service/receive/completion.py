@@ -70,6 +70,16 @@ def _settle(connection: Connection, queue: JobQueue, version: Row[*tuple[Any, ..
         refusal = f"{Code.NOT_CT}: the study has no CT image. {entry.advice}"
         move(connection, version.id, State.SKIPPED, reason=refusal, actor=_ACTOR, now=now)
         return
+    gone = connection.execute(
+        select(func.count())
+        .select_from(instances)
+        .where(instances.c.study_id == version.study_id, instances.c.kind == "ct", instances.c.deleted_at.is_not(None))
+    ).scalar_one()
+    if gone:
+        # A result of the few new images alone would take the place of the good one.
+        refusal = f"{gone} of {images} images were deleted after the retention time; send the whole study again, then try again"
+        move(connection, version.id, State.SKIPPED, reason=refusal, actor=_ACTOR, now=now)
+        return
     # Whole seconds: the documents carry no fractions, and each attempt must give the same bytes.
     connection.execute(update(versions).where(versions.c.id == version.id).values(result_time_at=float(int(now))))
     queue.enqueue(connection, version.id, now)

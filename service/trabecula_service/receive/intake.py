@@ -21,13 +21,14 @@ _ACTIVITY_SECONDS = 0.25
 
 
 # Built once: these run for each object, and building a statement takes longer than running it.
-_SAME_UID = select(instances.c.id, instances.c.kind, instances.c.study_id, instances.c.sha256).where(
+_SAME_UID = select(instances.c.id, instances.c.kind, instances.c.study_id, instances.c.sha256, instances.c.deleted_at).where(
     instances.c.sop_instance_uid == bindparam("uid")
 )
 _STUDY = (
     select(
         studies.c.patient_key,
         studies.c.announced_objects,
+        studies.c.held_since,
         versions.c.study_id,
         versions.c.id,
         versions.c.number,
@@ -70,6 +71,8 @@ class Intake:
     repeated: bool = False
     reason: str = ""
     study_id: str | None = None
+    was_deleted: bool = False
+    """Its bytes were deleted after the retention time: whoever has stored them again calls ``restore_object``."""
 
 
 def record_object(connection: Connection, stored: StoredObject, header: ObjectHeader | Unreadable, now: float) -> Intake:
@@ -78,7 +81,13 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
     for known in same_uid:
         if known.sha256 == stored.sha256:
             connection.execute(update(instances).where(instances.c.id == known.id).values(repeats=instances.c.repeats + 1))
-            return Intake(kind=Kind(known.kind), repeated=True, reason="the same bytes came again", study_id=known.study_id)
+            return Intake(
+                kind=Kind(known.kind),
+                repeated=True,
+                reason="the same bytes came again",
+                study_id=known.study_id,
+                was_deleted=known.deleted_at is not None,
+            )
     if isinstance(header, Unreadable):
         return _set_aside(connection, stored, Kind.UNREADABLE, header.reason, now)
     if header.sop_instance_uid != stored.sop_instance_uid:
@@ -140,7 +149,9 @@ def take_back_unfinished(connection: Connection, is_whole: Callable[[str, int], 
     """
     newest = select(func.max(instances.c.id)).where(instances.c.association_id.in_(lost)).group_by(instances.c.association_id)
     rows = connection.execute(
-        select(instances.c.id, instances.c.sha256, instances.c.size_bytes, instances.c.study_id).where(instances.c.id.in_(newest))
+        select(instances.c.id, instances.c.sha256, instances.c.size_bytes, instances.c.study_id).where(
+            instances.c.id.in_(newest), instances.c.deleted_at.is_(None)
+        )
     ).all()
     unfinished = [row for row in rows if not is_whole(row.sha256, row.size_bytes)]
     for row in unfinished:
@@ -192,6 +203,8 @@ def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, st
         number = _supersede(connection, study_id, version, now)
     if header.announced_objects is not None and header.announced_objects != getattr(version, "announced_objects", None):
         connection.execute(update(studies).where(studies.c.id == study_id).values(announced_objects=header.announced_objects))
+    if study is not None and study.held_since is None:
+        connection.execute(update(studies).where(studies.c.id == study_id).values(held_since=now))
     _insert_instance(
         connection,
         stored,
@@ -218,6 +231,7 @@ def _new_study(connection: Connection, header: ObjectHeader, now: float) -> Row[
             study_date=header.study_date,
             study_description=header.study_description,
             first_received_at=now,
+            held_since=now,
             latest_version=1,
         )
     )

@@ -92,6 +92,16 @@ class ObjectStore:
         except OSError:
             return False
 
+    def is_there(self, sha256: str) -> bool:
+        """Whether there is a file with this hash, whatever its content."""
+        return self.path_of(sha256).is_file()
+
+    def delete(self, sha256: str) -> Path:
+        """Delete the file with this hash, if it is there; the folder whose names are to be synced."""
+        path = self.path_of(sha256)
+        path.unlink(missing_ok=True)
+        return path.parent
+
     def clear_incoming(self, *, older_than_seconds: float = 0.0) -> None:
         """At the start: what was half written was never acknowledged."""
         for leftover in self._incoming.iterdir():

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from trabecula_service.ledger.retention import restore_object
 from trabecula_service.receive.commits import SharedCommits
 from trabecula_service.receive.dimse_commands import Command, encode_response
 from trabecula_service.receive.file_meta import encode_file_meta
@@ -82,9 +84,17 @@ class Intaker:
             if not intake.repeated:
                 self._commits.run(lambda connection: forget_object(connection, stored))
             raise
+        if intake.was_deleted:
+            self._commits.run(lambda connection: self._restore(connection, stored, now))
         if intake.kind in (Kind.CONFLICT, Kind.UNREADABLE) and not intake.repeated:
             log.warning("object_set_aside", kind=intake.kind, reason=intake.reason, study_id=intake.study_id)
         return intake
+
+    def _restore(self, connection: Connection, stored: StoredObject, now: float) -> None:
+        """The bytes of a known object are there again, unless its deletion went on while they came; both happen one after the other."""
+        if not self._store.is_there(stored.sha256):
+            raise OSError("deleted after the retention time while it came again")
+        restore_object(connection, stored.sop_instance_uid, stored.sha256, stored.association_id, now)
 
 
 class StoreTransfer:

@@ -12,6 +12,7 @@ _EVENTS = {
     "read": ("110103", "DICOM Instances Accessed", "", "", "R"),
     "change": ("110103", "DICOM Instances Accessed", "", "", "U"),
     "export": ("110106", "Export", "", "", "R"),
+    "delete": ("110105", "DICOM Study Deleted", "", "", "D"),
     "import": ("110107", "Import", "", "", "C"),
     "key": ("110113", "Security Alert", "110137", "User Security Attributes Changed", "U"),
     "refused": ("110113", "Security Alert", "110126", "Node Authentication", "E"),

@@ -117,6 +117,7 @@ def study_page(context: WebContext, study_id: str, version: int | None, *, reade
     result = Result.from_json(shown.result_json) if shown.result_json else None
     names = {document.name for document in documents}
     signable = may_sign and result is not None and attention_of(result) > 0 and shown.number == row.version and shown.state in _MAY_SIGN
+    signable = signable and row.images_deleted_at is None
     return page(
         "study.html",
         study=row,
