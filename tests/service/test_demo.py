@@ -21,8 +21,8 @@ from trabecula_service.demo.compare import as_text, compare
 from trabecula_service.demo.ct_series import write_ct_series
 from trabecula_service.demo.errors import DemoError
 from trabecula_service.demo.loopback_pacs import AE_TITLE, LoopbackPacs
-from trabecula_service.demo.run import WANTED_DOCUMENTS, run_digital
-from trabecula_service.demo.send import dicom_files, send_files
+from trabecula_service.demo.run import WANTED_DOCUMENTS, run_digital, send_digital
+from trabecula_service.demo.send import Receiver, dicom_files, send_files
 from trabecula_service.dicom.read import read_input
 from trabecula_service.result import Density, Genant, Level, LevelDensity, Result, Software, Source
 
@@ -65,7 +65,7 @@ def test_the_uids_follow_from_the_patient_and_the_time(patient: DigitalPatient, 
 
 def test_the_loopback_pacs_keeps_what_it_is_sent(series: list[Path], tmp_path: Path) -> None:
     with LoopbackPacs(tmp_path) as pacs:
-        assert send_files(series[:3], port=pacs.port, called_ae_title=AE_TITLE) == 3
+        assert send_files(series[:3], Receiver(ae_title=AE_TITLE, port=pacs.port)) == 3
         received = pacs.received
     assert len(received) == 3
     assert {dcmread(path).SOPInstanceUID for path in received.values()} == {dcmread(path).SOPInstanceUID for path in series[:3]}
@@ -75,7 +75,7 @@ def test_nobody_listening_is_said(series: list[Path], tmp_path: Path) -> None:
     with LoopbackPacs(tmp_path) as pacs:
         port = pacs.port
     with pytest.raises(DemoError, match="does not take the association"):
-        send_files(series[:1], port=port)
+        send_files(series[:1], Receiver(port=port))
 
 
 @pytest.mark.parametrize("silent", [1, 2])
@@ -92,15 +92,29 @@ def test_an_image_without_an_answer_is_sent_once_more(series: list[Path], silent
     ae.add_supported_context(CTImageStorage, ExplicitVRLittleEndian)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer_late)])
     try:
-        port = server.socket.getsockname()[1]
+        receiver = Receiver(ae_title=AE_TITLE, port=server.socket.getsockname()[1])
         if silent == 1:
-            assert send_files(series[:3], port=port, called_ae_title=AE_TITLE) == 3
+            assert send_files(series[:3], receiver) == 3
             assert [asked.count(uid) for uid in dict.fromkeys(asked)] == [1, 2, 1]
         else:
             with pytest.raises(DemoError, match="does not answer"):
-                send_files(series[:3], port=port, called_ae_title=AE_TITLE)
+                send_files(series[:3], receiver)
     finally:
         server.shutdown()
+
+
+def test_the_digital_patient_alone_goes_to_a_pacs_that_is_named(tmp_path: Path) -> None:
+    said: list[str] = []
+    with LoopbackPacs(tmp_path) as pacs:
+        send_digital(Receiver.parse(f"{AE_TITLE}@127.0.0.1:{pacs.port}"), options=SMALL, now=NOW, say=said.append)
+        assert said[0].startswith(f"{len(pacs.received)} images of a digital patient sent to {AE_TITLE}")
+
+
+@pytest.mark.parametrize("text", ["ORTHANC", "ORTHANC@127.0.0.1", "ORTHANC@127.0.0.1:0", "@host:104", "A_TITLE_THAT_IS_TOO_LONG@host:104"])
+def test_an_address_that_is_none_ends_the_command_with_how_to_write_it(text: str) -> None:
+    answer = CliRunner().invoke(app, ["demo", "--to", text])
+    assert answer.exit_code == 1
+    assert "AETITLE@HOST:PORT" in answer.output
 
 
 def test_a_folder_without_images_ends_the_command_with_an_error(tmp_path: Path) -> None:

@@ -14,18 +14,24 @@ def demo(
     real: Annotated[
         Path | None, typer.Option("--real", help="Send this folder with a real CT series instead of the digital patient.")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="AETITLE@HOST:PORT", help="Only send the digital patient's images to this PACS or service."),
+    ] = None,
 ) -> None:
     """Send a made-up patient of known density through a service on free local ports and print true beside measured."""
     from datetime import datetime
 
     from trabecula_morphometry.errors import TrabeculaError
-    from trabecula_service.demo.run import run_digital, run_real
+    from trabecula_service.demo.run import run_digital, run_real, send_digital
+    from trabecula_service.demo.send import Receiver
 
+    now = datetime.now().astimezone().replace(microsecond=0)
     try:
-        if real is not None:
-            outcome = run_real(out, real, say=typer.echo)
-        else:
-            outcome = run_digital(out, now=datetime.now().astimezone().replace(microsecond=0), say=typer.echo)
+        if to is not None:
+            send_digital(Receiver.parse(to), now=now, say=typer.echo)
+            return
+        outcome = run_real(out, real, say=typer.echo) if real is not None else run_digital(out, now=now, say=typer.echo)
     except TrabeculaError as error:
         typer.echo(f"trabecula: {error}", err=True)
         raise typer.Exit(1) from error

@@ -15,7 +15,7 @@ from trabecula_service.demo.compare import Row, compare
 from trabecula_service.demo.ct_series import write_ct_series
 from trabecula_service.demo.errors import DemoError
 from trabecula_service.demo.loopback_pacs import LoopbackPacs
-from trabecula_service.demo.send import dicom_files, send_files
+from trabecula_service.demo.send import Receiver, dicom_files, send_files
 from trabecula_service.demo.service_process import ServiceProcess
 from trabecula_service.pipeline.files import write_durably
 from trabecula_service.result import Result
@@ -73,6 +73,21 @@ def run_real(out: Path, folder: Path, *, say: Say) -> DemoOutcome:
     return DemoOutcome(result=result, received=received, report=out / "report.pdf", rows=[])
 
 
+def send_digital(receiver: Receiver, *, options: PatientOptions | None = None, now: datetime, say: Say) -> None:
+    """Make a digital patient and only send its images.
+
+    Raises
+    ------
+    DemoError
+        If the receiver does not take them.
+    """
+    patient = make_digital_patient(options)
+    with tempfile.TemporaryDirectory(prefix="trabecula-demo-") as work:
+        files = write_ct_series(patient.volume, patient.options, Path(work, "ct"), made=now)
+        started = time.monotonic()
+        say(f"{send_files(files, receiver)} images of a digital patient sent to {receiver.ae_title} ({time.monotonic() - started:.1f} s)")
+
+
 def _through_the_service(files: list[Path], out: Path, work: Path, calibration: Path | None, say: Say) -> tuple[Result, dict[str, Path]]:
     out.mkdir(parents=True, exist_ok=True)
     for name in (*WANTED_DOCUMENTS, *_KEPT_FROM_SERVICE, "result.json"):
@@ -85,7 +100,7 @@ def _through_the_service(files: list[Path], out: Path, work: Path, calibration: 
     ):
         say(f"service runs: listener on port {service.dicom_port}, page at {service.url}")
         started = time.monotonic()
-        say(f"{send_files(files, port=service.dicom_port)} images sent by C-STORE ({time.monotonic() - started:.1f} s)")
+        say(f"{send_files(files, Receiver(port=service.dicom_port))} images sent by C-STORE ({time.monotonic() - started:.1f} s)")
         row = service.wait_for_study(study_uid, _WAIT_SECONDS, lambda state: say(f"study {state} ({time.monotonic() - started:.0f} s)"))
         text = service.result_text(row["id"])
         if text is None:
