@@ -208,7 +208,8 @@ def _anchors(names: tuple[str, ...], evidence: ColumnEvidence) -> tuple[str, ...
     with_rib = [index for index, rib in enumerate(ribs) if np.isfinite(rib) and rib > 0.5]
     if with_rib and with_rib[-1] + 1 < len(names) and np.isfinite(ribs[with_rib[-1] + 1]):
         anchors.append("last_rib")
-    if with_rib and with_rib[0] > 0 and names[with_rib[0]] == "T1":
+    # The body above must be seen to bear none: beside one cut by the top of the image ribs may only be out of view.
+    if with_rib and with_rib[0] > 0 and np.isfinite(ribs[with_rib[0] - 1]) and names[with_rib[0]] == "T1":
         anchors.append("first_rib")
     return tuple(anchors)
 

@@ -65,3 +65,14 @@ def test_a_sliver_of_sacrum_does_not_outweigh_the_last_rib() -> None:
     assert named.names == ("T12", "L1", "L2", "L3", "L4")
     assert not named.decision.certain
     assert "sacrum" not in named.decision.anchors
+
+
+def test_the_first_rib_is_an_anchor_only_where_the_body_above_is_seen_to_bear_none() -> None:
+    thorax_and_loin = [RIB] * 12 + [NONE] * 5
+    steps_mm = 26.0
+    seen = column([NONE, *thorax_and_loin], sacrum=True, step_mm=steps_mm)
+    at_the_edge = column([UNSEEN, *thorax_and_loin], sacrum=True, step_mm=steps_mm)
+    assert seen.names == at_the_edge.names
+    assert seen.names[:2] == ("C7", "T1")
+    assert seen.decision.anchors == ("sacrum", "last_rib", "first_rib")
+    assert at_the_edge.decision.anchors == ("sacrum", "last_rib")
