@@ -9,7 +9,7 @@ from threading import Lock, Thread
 from typing import Any
 
 import structlog
-from pynetdicom import build_context
+from pynetdicom import DEFAULT_TRANSFER_SYNTAXES
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import refused_callers
+from trabecula_service.receive.association_pdus import AssociationRequest
 from trabecula_service.receive.callers import CallerList, refusal_hint
 from trabecula_service.receive.commitment import CommitmentRequest
 from trabecula_service.receive.commits import SharedCommits
@@ -29,7 +30,6 @@ from trabecula_service.receive.upper_layer import (
     CALLED_TITLE_NOT_RECOGNISED,
     CALLING_TITLE_NOT_RECOGNISED,
     LOCAL_LIMIT_EXCEEDED,
-    AssociationRequest,
     End,
     PeerConnection,
     Rejection,
@@ -71,7 +71,7 @@ class Listener:
     ) -> None:
         self._settings, self._ledger, self._run_id, self._clock = settings, ledger, run_id, clock
         self._callers = CallerList(settings.allowed_callers)
-        self._supported = [build_context(Verification), build_context(StorageCommitmentPushModel)]
+        self._supported = dict.fromkeys((Verification, StorageCommitmentPushModel), DEFAULT_TRANSFER_SYNTAXES)
         self._commits = SharedCommits(ledger)
         self._intaker = Intaker(store, self._commits, data=data, reserve_free_gib=settings.reserve_free_gib, clock=clock)
         self._lock = Lock()

@@ -1,29 +1,24 @@
 """The accepting side of the DICOM upper layer (PS3.8) on one blocking connection in one thread.
 
-pynetdicom's own runs two polling threads for each association and copies every fragment several times; its codec of the association
-PDUs and its negotiation are used here, its threads and its state machine are not (docs/adr/0014). Everything that comes from the other
-side is bounded: lengths, times, the number of fragments kept in memory (none: a data set goes to its sink as it comes).
+pynetdicom's own runs two polling threads for each association and copies every fragment several times (docs/adr/0014). Everything that
+comes from the other side is bounded: lengths, times, the number of fragments in memory (none: a data set goes to its sink as it comes).
 """
 
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-    SCP_SCU_RoleSelectionNegotiation,
+from trabecula_service.receive.association_pdus import (
+    ACCEPTED,
+    AssociationRequest,
+    decode_request,
+    encode_acceptance,
+    negotiate,
 )
-from pynetdicom.presentation import negotiate_unrestricted
-
 from trabecula_service.receive.dimse_commands import Command, ProtocolError, decode_command
 
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _ABORT = 0x01, 0x04, 0x05, 0x07
@@ -57,15 +52,6 @@ class Rejection:
 CALLING_TITLE_NOT_RECOGNISED = Rejection(result=1, source=1, reason=3)
 CALLED_TITLE_NOT_RECOGNISED = Rejection(result=1, source=1, reason=7)
 LOCAL_LIMIT_EXCEEDED = Rejection(result=2, source=3, reason=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssociationRequest:
-    """Who calls whom; ``primitive`` is pynetdicom's."""
-
-    calling_ae_title: str
-    called_ae_title: str
-    primitive: Any
 
 
 class Transfer(Protocol):
@@ -108,37 +94,16 @@ class PeerConnection:
         kind, body = self._read_pdu(_LONGEST_ASSOCIATE_BYTES, seconds)
         if kind != _ASSOCIATE_RQ:
             raise ProtocolError("the first PDU is no association request")
-        try:
-            pdu = A_ASSOCIATE_RQ()
-            pdu.decode(struct.pack(">BBL", kind, 0, len(body)) + bytes(body))
-            primitive = pdu.to_primitive()
-            limit = next((i.maximum_length_received for i in primitive.user_information if isinstance(i, MaximumLengthNotification)), 0)
-        # The codec raises what the bytes lead it to; each means the same to us.
-        except Exception as error:
-            raise ProtocolError(f"the association request cannot be read ({type(error).__name__})") from error
+        request = decode_request(bytes(body))
+        limit = request.max_pdu_bytes
         self._peer_pdu_bytes = min(max(limit, 128), 1 << 20) if limit else 1 << 20
-        return AssociationRequest(
-            calling_ae_title=str(primitive.calling_ae_title).strip(),
-            called_ae_title=str(primitive.called_ae_title).strip(),
-            primitive=primitive,
-        )
+        return request
 
-    def accept(self, request: AssociationRequest, supported: Sequence[Any]) -> None:
-        """Accept it: any storage class in the sender's first transfer syntax, and the supported contexts."""
-        try:
-            roles = {
-                item.sop_class_uid: (item.scu_role, item.scp_role)
-                for item in request.primitive.user_information
-                if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
-            }
-            contexts, answered_roles = negotiate_unrestricted(
-                request.primitive.presentation_context_definition_list, list(supported), roles
-            )
-            answer = self._acceptance(request, contexts, answered_roles)
-        except Exception as error:
-            raise ProtocolError(f"the association request cannot be answered ({type(error).__name__})") from error
-        self._syntaxes = {int(c.context_id): str(c.transfer_syntax[0]) for c in contexts if c.result == 0}
-        self._socket.sendall(answer)
+    def accept(self, request: AssociationRequest, supported: Mapping[str, Sequence[str]]) -> None:
+        """Accept it: any storage class in the sender's first transfer syntax, and the supported SOP classes with theirs."""
+        answers = negotiate(request.contexts, supported)
+        self._syntaxes = {answer.context_id: answer.transfer_syntax for answer in answers if answer.result == ACCEPTED}
+        self._socket.sendall(encode_acceptance(request, answers, max_pdu_bytes=self._max_pdu_bytes))
 
     def reject(self, rejection: Rejection) -> None:
         """Refuse it."""
@@ -221,24 +186,6 @@ class PeerConnection:
         collected.clear()
         self._awaits_data = command.has_data_set
         return begin(command, self._syntaxes[context_id])
-
-    def _acceptance(self, request: AssociationRequest, contexts: Sequence[Any], roles: Sequence[Any]) -> bytes:
-        primitive = A_ASSOCIATE()
-        primitive.application_context_name = "1.2.840.10008.3.1.1.1"
-        primitive.calling_ae_title = request.primitive.calling_ae_title
-        primitive.called_ae_title = request.primitive.called_ae_title
-        primitive.result, primitive.result_source = 0x00, 0x01
-        primitive.presentation_context_definition_results_list = list(contexts)
-        length, implementation, version = (
-            MaximumLengthNotification(),
-            ImplementationClassUIDNotification(),
-            ImplementationVersionNameNotification(),
-        )
-        length.maximum_length_received = self._max_pdu_bytes
-        implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
-        version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
-        primitive.user_information = [length, implementation, version, *roles]
-        return bytes(A_ASSOCIATE_AC(primitive).encode())
 
     def _send_abort(self) -> None:
         try:
