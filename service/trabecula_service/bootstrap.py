@@ -16,8 +16,9 @@ from trabecula_service.api.context import WebContext
 from trabecula_service.api.health import build_health_app
 from trabecula_service.api.server import WebServer
 from trabecula_service.calibrate.store import calibration_policy
+from trabecula_service.deliver.commitment import CommitmentAsker
 from trabecula_service.deliver.deliverer import Deliverer
-from trabecula_service.deliver.registry import build_destination
+from trabecula_service.deliver.registry import build_committer, build_destination
 from trabecula_service.deliver.retention import Sweeper
 from trabecula_service.ledger.database import Ledger, ledger_place, open_ledger
 from trabecula_service.ledger.outbox import recover_parcels
@@ -37,7 +38,7 @@ from trabecula_service.receive.intake import close_association, take_back_unfini
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.listener_group import ListenerGroup, ListenerTask
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import ApiSettings, Settings
+from trabecula_service.settings import ApiSettings, CStoreDestination, Settings
 
 ANALYSIS = "trabecula_service.pipeline.analyze:analyze_input"
 _LEAVE_SECONDS = 35.0
@@ -155,7 +156,9 @@ class Service:
             if self._alone:
                 forget_gone(connection, alone=self._run_id)
             if Role.DELIVER in self.roles:
-                count += recover_parcels(connection, sorted(self.settings.deliver.destinations), time.time(), alone=self._alone)
+                destinations = self.settings.deliver.destinations
+                confirming = [name for name, settings in destinations.items() if build_committer(settings) is not None]
+                count += recover_parcels(connection, sorted(destinations), time.time(), confirming=confirming, alone=self._alone)
         count += self._show_presence()
         if count:
             log.warning("taken_up_again", count=count)
@@ -230,6 +233,11 @@ class Service:
         for name, settings in self.settings.deliver.destinations.items():
             deliverer = Deliverer(name, build_destination(settings), self.settings.deliver, self._ledger, data=self._folder.root)
             self._loops.append(self._loop(f"deliver-{name}", deliverer.step))
+            committer = build_committer(settings)
+            if committer is not None and isinstance(settings, CStoreDestination):
+                wait = settings.commitment_seconds
+                asker = CommitmentAsker(name, committer, self.settings.deliver, self._ledger, wait_seconds=wait)
+                self._loops.append(self._loop(f"deliver-{name}-commitment", asker.step))
         retention = self.settings.retention
         if retention.days is not None:
             rule = RetentionRule(seconds=retention.days * 86400.0, only_signed=retention.only_signed)

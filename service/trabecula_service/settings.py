@@ -251,6 +251,13 @@ class CStoreDestination(_Section):
     """Our AE title towards this PACS."""
     timeout_seconds: Seconds = 30.0
     """Longest wait for any answer of the PACS, seconds."""
+    commitment: bool = False
+    """Whether the PACS is asked for storage commitment: a document then counts as delivered only when it has promised to keep it, and is
+    sent again if it says that it does not. The report comes to our listener: `calling_ae_title` must be `receive.ae_title`, and the PACS
+    one of `receive.allowed_callers`, unless it reports on the association of the request."""
+    commitment_seconds: Seconds = 300.0
+    """So long the report is waited for before the PACS is asked again, seconds; it doubles up to `deliver.retry_cap_seconds`, if that is
+    longer."""
     documents: tuple[str, ...] = ("report.sr.dcm", "segmentation.seg.dcm", "report.pdf.dcm", "capture.sc.dcm")
     """Documents that this PACS gets."""
 

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from pynetdicom import AE
 
 from builders.service import Collector
 from builders.small_ct import small_ct
@@ -64,6 +65,17 @@ def test_a_pacs_that_answers_with_an_error_has_not_stored(item: Item) -> None:
         assert isinstance(_c_store(pacs.port).deliver(item), Refused)
     finally:
         pacs.stop()
+
+
+def test_a_pacs_that_does_not_take_the_kind_of_object_is_named(item: Item) -> None:
+    other = AE(ae_title="PACS")
+    other.add_supported_context("1.2.840.10008.1.1")
+    server = other.start_server(("127.0.0.1", 0), block=False)
+    try:
+        outcome = _c_store(server.socket.getsockname()[1]).deliver(item)
+    finally:
+        server.shutdown()
+    assert outcome == Refused("the PACS does not take objects of this kind (CT Image Storage)")
 
 
 def test_a_pacs_that_is_down_is_unavailable(item: Item) -> None:

@@ -80,7 +80,9 @@ def main(out: Path) -> None:
                     break
             # A second round would show as more objects.
             time.sleep(3.0)
-            answer = {"statuses": statuses, "objects": objects(), "studies": service.studies()}
+            studies = service.wait_for("done", seconds=60.0)
+            deliveries = service.study(studies[0]["id"])["versions"][0]["deliveries"]
+            answer = {"statuses": statuses, "objects": objects(), "studies": studies, "deliveries": deliveries}
         finally:
             if service is not None:
                 service.kill()

@@ -26,3 +26,4 @@ def test_orthanc_as_the_page_says(tmp_path: Path) -> None:
     documents = ["Comprehensive SR Storage", "Encapsulated PDF Storage", "Secondary Capture Image Storage", "Segmentation Storage"]
     assert answer["objects"] == [*["CT Image Storage"] * 3, *documents]
     assert [study["state"] for study in answer["studies"]] == ["done"]
+    assert {delivery["note"] for delivery in answer["deliveries"]} == {"stored, and the PACS has promised to keep it"}

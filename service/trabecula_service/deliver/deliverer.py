@@ -7,9 +7,9 @@ from pathlib import Path
 
 import structlog
 
-from trabecula_service.deliver.port import Accepted, Destination, Item, Refused, Unavailable
+from trabecula_service.deliver.port import Accepted, Destination, Item, Refused, Stored, Unavailable
 from trabecula_service.ledger.database import Ledger
-from trabecula_service.ledger.outbox import Parcel, bring_forward, mark_delivered, mark_failed, mark_retry, take_parcel
+from trabecula_service.ledger.outbox import Parcel, bring_forward, mark_delivered, mark_failed, mark_retry, mark_stored, take_parcel
 from trabecula_service.settings import DeliverSettings
 
 _FEWEST_TRIES = 10
@@ -62,7 +62,7 @@ class Deliverer:
         )
         return True
 
-    def _hand_over(self, parcel: Parcel) -> Accepted | Unavailable | Refused:
+    def _hand_over(self, parcel: Parcel) -> Accepted | Stored | Unavailable | Refused:
         path = self._data / parcel.path
         try:
             intact = hashlib.sha256(path.read_bytes()).hexdigest() == parcel.sha256
@@ -73,11 +73,17 @@ class Deliverer:
         item = Item(path=path, document=parcel.document, study_id=parcel.study_id, version_number=parcel.version_number)
         return self._destination.deliver(item)
 
-    def _write_down(self, parcel: Parcel, outcome: Accepted | Unavailable | Refused) -> None:
+    def _write_down(self, parcel: Parcel, outcome: Accepted | Stored | Unavailable | Refused) -> None:
         now = self._clock()
         with self._ledger.write() as connection:
             if isinstance(outcome, Accepted):
                 mark_delivered(connection, parcel, outcome.note, now)
+            elif isinstance(outcome, Stored):
+                if parcel.rejections >= self._settings.rejected_attempts:
+                    note = f"the PACS took it again and again and never kept it ({parcel.rejections} times)"
+                    mark_failed(connection, parcel, note, now)
+                else:
+                    mark_stored(connection, parcel, outcome.note, outcome.sop_class_uid, outcome.sop_instance_uid, now)
             elif self._is_hopeless(parcel, outcome, now):
                 mark_failed(connection, parcel, outcome.note, now)
             else:

@@ -23,6 +23,26 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """The destination has the document, and is to be asked whether it keeps it."""
+
+    note: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+Reference = tuple[str, str]
+"""SOP class and SOP instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The destination was asked whether it keeps what it took, and is to report."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unavailable:
     """No answer, or no room for now: try again for as long as it takes."""
 
@@ -39,5 +59,5 @@ class Refused:
 class Destination(Protocol):
     """A place that takes documents; sending one twice must do no harm."""
 
-    def deliver(self, item: Item) -> Accepted | Unavailable | Refused:
+    def deliver(self, item: Item) -> Accepted | Stored | Unavailable | Refused:
         """Hand over one document and wait for the answer; never raises for what the other side does."""

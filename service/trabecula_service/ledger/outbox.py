@@ -9,8 +9,9 @@ from trabecula_service.ledger.schema import deliveries, documents, versions
 from trabecula_service.ledger.states import State, move
 
 _ACTOR = "deliver"
-ON_THEIR_WAY = ("pending", "sending")
-"""States of a parcel that has not ended."""
+_TO_SEND = ("pending", "sending")
+ON_THEIR_WAY = (*_TO_SEND, "stored")
+"""States of a parcel that has not ended; "stored" was taken by a destination that has not promised yet to keep it."""
 SENDING_SECONDS = 600.0
 """A parcel that is on its way for so long belongs to a deliverer that is gone; it is sent again, the same bytes under the same UID."""
 
@@ -48,7 +49,7 @@ def post(connection: Connection, version_id: int, recipients: Mapping[str, Seque
 
 def bring_forward(connection: Connection, destination: str, now: float, longest_wait_seconds: float) -> None:
     """Make due what no wait can explain: a clock that was set back since would leave it waiting for as long as it went back."""
-    waiting = (deliveries.c.destination == destination) & deliveries.c.state.in_(ON_THEIR_WAY)
+    waiting = (deliveries.c.destination == destination) & deliveries.c.state.in_(_TO_SEND)
     limit = now + 2.0 * max(longest_wait_seconds, SENDING_SECONDS)
     connection.execute(update(deliveries).where(waiting, deliveries.c.available_at > limit).values(available_at=now))
 
@@ -70,7 +71,7 @@ def take_parcel(connection: Connection, destination: str, now: float) -> Parcel 
         )
         .join(documents, documents.c.id == deliveries.c.document_id)
         .join(versions, versions.c.id == deliveries.c.version_id)
-        .where(deliveries.c.destination == destination, deliveries.c.state.in_(ON_THEIR_WAY), deliveries.c.available_at <= now)
+        .where(deliveries.c.destination == destination, deliveries.c.state.in_(_TO_SEND), deliveries.c.available_at <= now)
         .order_by(deliveries.c.available_at, deliveries.c.id)
         .limit(1)
     ).first()
@@ -99,6 +100,12 @@ def mark_delivered(connection: Connection, parcel: Parcel, note: str, now: float
         update(deliveries).where(deliveries.c.id == parcel.delivery_id).values(state="delivered", note=note, delivered_at=now)
     )
     close_version(connection, parcel.version_id, now)
+
+
+def mark_stored(connection: Connection, parcel: Parcel, note: str, sop_class_uid: str, sop_instance_uid: str, now: float) -> None:
+    """The destination has taken the document; it is delivered when it has promised to keep it."""
+    values = {"state": "stored", "note": note, "available_at": now, "sop_class_uid": sop_class_uid, "sop_instance_uid": sop_instance_uid}
+    connection.execute(update(deliveries).where(deliveries.c.id == parcel.delivery_id, deliveries.c.state == "sending").values(**values))
 
 
 def mark_retry(connection: Connection, parcel: Parcel, note: str, *, rejected: bool, available_at: float) -> None:
@@ -157,18 +164,21 @@ def repost_failed(connection: Connection, version_id: int, now: float) -> int:
     changed = connection.execute(
         update(deliveries)
         .where(deliveries.c.version_id == version_id, deliveries.c.state == "failed")
-        .values(state="pending", attempts=0, rejections=0, created_at=now, available_at=now)
+        .values(state="pending", attempts=0, rejections=0, asks=0, created_at=now, available_at=now)
     )
     return changed.rowcount
 
 
-def recover_parcels(connection: Connection, configured: Sequence[str], now: float, *, alone: bool = True) -> int:
+def recover_parcels(
+    connection: Connection, configured: Sequence[str], now: float, *, confirming: Sequence[str] = (), alone: bool = True
+) -> int:
     """At the start: what was being sent when the service stopped is sent again; what has no destination any more fails by name.
 
     The receiver may get an object twice that way: the same bytes under the same UID, which a PACS stores once.
 
     Parameters
     ----------
+    confirming : destinations that are asked whether they keep what they took. What another one took counts as delivered.
     alone : no other deliverer is at work. With others about, what they are sending is left alone until ``SENDING_SECONDS`` are over.
     """
     again = update(deliveries).where(deliveries.c.state == "sending").values(state="pending", available_at=now)
@@ -182,6 +192,15 @@ def recover_parcels(connection: Connection, configured: Sequence[str], now: floa
         note = f'the destination "{orphan.destination}" is no longer in the settings'
         connection.execute(update(deliveries).where(deliveries.c.id == orphan.id).values(state="failed", note=note))
         close_version(connection, orphan.version_id, now)
+    unasked = connection.execute(
+        select(deliveries.c.id, deliveries.c.version_id).where(
+            deliveries.c.state == "stored", deliveries.c.destination.not_in(list(confirming))
+        )
+    ).all()
+    for parcel in unasked:
+        values = {"state": "delivered", "note": "stored; by the settings no commitment is asked for any more", "delivered_at": now}
+        connection.execute(update(deliveries).where(deliveries.c.id == parcel.id).values(**values))
+        close_version(connection, parcel.version_id, now)
     return interrupted
 
 

@@ -167,15 +167,26 @@ deliveries = Table(
     Column("document_id", ForeignKey("documents.id"), nullable=False),
     Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
     Column("destination", _short(32), nullable=False),
-    Column("state", _short(16), nullable=False, comment="pending, sending, delivered, failed or cancelled"),
+    Column("state", _short(16), nullable=False, comment="pending, sending, stored (to be confirmed), delivered, failed or cancelled"),
     Column("created_at", Float, nullable=False),
     Column("available_at", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("rejections", Integer, nullable=False, server_default="0"),
     Column("note", Text, nullable=False, server_default="", comment="last answer of the destination"),
     Column("delivered_at", Float),
+    Column("sop_class_uid", Text, nullable=False, server_default="", comment="of what the destination took, where it is asked to confirm"),
+    Column("sop_instance_uid", Text, nullable=False, server_default=""),
+    Column("asks", Integer, nullable=False, server_default="0", comment="how often it was asked whether it keeps the document"),
     Index("uq_deliveries_document_id_destination", "document_id", "destination", unique=True),
     Index("ix_deliveries_state_available_at", "state", "available_at"),
+)
+
+commitment_asks = Table(
+    "commitment_asks",
+    metadata,
+    Column("transaction_uid", Text, primary_key=True),
+    Column("delivery_id", ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("asked_at", Float, nullable=False),
 )
 
 commitments = Table(

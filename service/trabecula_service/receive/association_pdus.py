@@ -122,7 +122,7 @@ def encode_acceptance(request: AssociationRequest, answers: Sequence[AnsweredCon
         *(
             _item(_ROLE, struct.pack(">H", len(uid)) + uid.encode("ascii") + bytes(proposed))
             for uid, proposed in sorted(request.roles.items())
-            if uid in classes and _stores(uid)
+            if uid in classes
         ),
         _item(_IMPLEMENTATION_VERSION, str(PYNETDICOM_IMPLEMENTATION_VERSION).encode("ascii")),
     ]

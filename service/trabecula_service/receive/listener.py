@@ -20,8 +20,18 @@ from trabecula_service.ledger.schema import refused_callers
 from trabecula_service.receive.association_pdus import AssociationRequest
 from trabecula_service.receive.callers import CallerList, refusal_hint
 from trabecula_service.receive.commitment import CommitmentRequest
+from trabecula_service.receive.commitment_notice import CommitmentNotice
 from trabecula_service.receive.commits import SharedCommits
-from trabecula_service.receive.dimse_commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, N_ACTION_RQ, RESPONSE, Command, ProtocolError
+from trabecula_service.receive.dimse_commands import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
+    RESPONSE,
+    Command,
+    ProtocolError,
+)
 from trabecula_service.receive.intake import close_association, open_association
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.receive.storing import SUCCESS, Answer, Intaker, NoAnswer, StoreTransfer
@@ -225,6 +235,8 @@ class Listener:
             return CommitmentRequest(
                 command, transfer_syntax_uid, calling_ae_title=title, commits=self._commits, has_address=has_address, clock=self._clock
             )
+        if command.field == N_EVENT_REPORT_RQ and command.sop_class_uid == StorageCommitmentPushModel:
+            return CommitmentNotice(command, transfer_syntax_uid, commits=self._commits, clock=self._clock)
         if command.field == C_CANCEL_RQ or command.field & RESPONSE:
             return NoAnswer(command, SUCCESS)
         return Answer(command, UNRECOGNISED_OPERATION)

@@ -29,7 +29,7 @@ from trabecula_service.ledger.queries import (
 from trabecula_service.ops.health import check_health
 from trabecula_service.web.rendering import page
 
-_PARCEL_STATES = ("pending", "sending", "delivered", "failed", "cancelled")
+_PARCEL_STATES = ("pending", "sending", "stored", "delivered", "failed", "cancelled")
 _MOST_TOML_BYTES = 4_000_000
 EntryId = Annotated[str, PathParameter(min_length=1, max_length=128)]
 

@@ -4,7 +4,7 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
 
-from trabecula_service.deliver.port import Accepted, Item, Refused, Unavailable
+from trabecula_service.deliver.port import Accepted, Item, Refused, Stored, Unavailable
 from trabecula_service.settings import CStoreDestination
 
 _SUCCESS = 0x0000
@@ -23,17 +23,17 @@ class CStore:
         # The bytes of the file go out as they lie on the disk.
         _config.STORE_SEND_CHUNKED_DATASET = True
 
-    def deliver(self, item: Item) -> Accepted | Unavailable | Refused:
+    def deliver(self, item: Item) -> Accepted | Stored | Unavailable | Refused:
         """One association, one object, one answer."""
         meta = read_file_meta_info(item.path)
         association = self._associate(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
         if association.is_rejected:
             return Unavailable("the PACS rejects the association; are our AE title and address known to it?")
+        if association.rejected_contexts:
+            return Refused(f"the PACS does not take objects of this kind ({meta.MediaStorageSOPClassUID.name})")
         if not association.is_established:
             return Unavailable("the PACS does not answer")
         try:
-            if not association.accepted_contexts:
-                return Refused(f"the PACS does not take objects of this kind ({meta.MediaStorageSOPClassUID.name})")
             status = association.send_c_store(item.path)
         # pynetdicom raises on a connection that breaks while sending.
         except (RuntimeError, ValueError, OSError) as error:
@@ -41,7 +41,10 @@ class CStore:
         finally:
             if association.is_established:
                 association.release()
-        return outcome_of(status.get("Status"))
+        outcome = outcome_of(status.get("Status"))
+        if self._settings.commitment and isinstance(outcome, Accepted):
+            return Stored(outcome.note, str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID))
+        return outcome
 
     def _associate(self, sop_class_uid: str, transfer_syntax_uid: str) -> Association:
         ae = AE(ae_title=self._settings.calling_ae_title)
