@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 import structlog
 
@@ -60,6 +60,7 @@ class ListenerGroup:
         self._socket: socket.socket | None = None
         self._members: dict[str, BaseProcess] = {}
         self._started = 0
+        self._lock = Lock()
 
     @property
     def port(self) -> int:
@@ -83,27 +84,31 @@ class ListenerGroup:
 
     def watch(self) -> bool:
         """Replace processes that have ended; whether there was one. To be called now and then."""
-        if self._socket is None:
-            return False
-        gone = [run_id for run_id, process in self._members.items() if not process.is_alive()]
-        for run_id in gone:
-            log.error("listener_ended", run_id=run_id, exit_code=self._members.pop(run_id).exitcode)
-            with self._ledger.write() as connection:
-                leave(connection, run_id)
-            self._add()
-        return bool(gone)
+        # A member that ends because the group stops is not replaced.
+        with self._lock:
+            if self._socket is None:
+                return False
+            gone = [run_id for run_id, process in self._members.items() if not process.is_alive()]
+            for run_id in gone:
+                log.error("listener_ended", run_id=run_id, exit_code=self._members.pop(run_id).exitcode)
+                with self._ledger.write() as connection:
+                    leave(connection, run_id)
+                self._add()
+            return bool(gone)
 
     def stop(self) -> None:
         """Stop listening; open associations are aborted, what they had sent is kept."""
-        for process in self._members.values():
+        with self._lock:
+            listening, self._socket = self._socket, None
+            members = list(self._members.values())
+            self._members.clear()
+        for process in members:
             process.terminate()
-        for process in self._members.values():
+        for process in members:
             process.join(_LEAVE_SECONDS)
             process.kill()
-        self._members.clear()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if listening is not None:
+            listening.close()
 
     def _add(self) -> None:
         self._started += 1
