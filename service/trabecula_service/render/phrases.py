@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from trabecula_morphometry.codes import CODE_TABLE, Code
+from trabecula_service.render.details import Sentences
 from trabecula_service.render.document_input import RenderError
 from trabecula_service.render.languages import languages
 from trabecula_service.result import Flag
@@ -44,9 +45,19 @@ def code_advice(language: str, code: Code) -> str:
 
 
 def flag_text(language: str, flag: Flag) -> str:
-    """Text of a flag; what the case adds to the text of the code (numbers, names) stands behind it unchanged."""
+    """Text of a flag: that of its code, and behind it what the case adds."""
     detail = flag.text.removeprefix(CODE_TABLE[flag.code].text)
-    return code_text(language, flag.code) + detail if len(detail) < len(flag.text) else flag.text
+    if len(detail) == len(flag.text):
+        return flag.text
+    said = _details(language).say(detail.strip()).text if detail else ""
+    return f"{code_text(language, flag.code)} {said}".rstrip()
+
+
+@lru_cache
+def _details(language: str) -> Sentences:
+    # A detail may name another code's reason: why a further series was not measured.
+    codes = {entry.text.removesuffix("."): code_text(language, code).removesuffix(".") for code, entry in CODE_TABLE.items()}
+    return Sentences({**codes, **_read(language).get("details", {})})
 
 
 def _codes(language: str) -> Mapping[str, list[str]]:
