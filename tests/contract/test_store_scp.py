@@ -1,7 +1,9 @@
 """The listener against senders of other makers and of bad manners."""
 
 import os
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from sqlalchemy import select
 from builders.peers import need_program
 from builders.service import send, wait_ticks
 from builders.small_ct import small_ct, write_series
+from builders.wire import WireObject, associate, message, store_command
 from trabecula_service.ledger.database import Ledger, open_ledger
 from trabecula_service.ledger.queries import count_instances, list_refused_callers
 from trabecula_service.ledger.schema import associations, instances
@@ -204,3 +207,37 @@ def test_an_unknown_private_storage_class_is_stored_not_refused_on_the_wire(stat
     image.SOPClassUID = "1.3.12.2.1107.5.9.1"
     assert send(station.port, [image]) == [0]
     assert station.counts() == {"other": 1}
+
+
+@pytest.mark.parametrize("pace_seconds", [0.1, 30.0], ids=["a byte now and then", "silence"])
+def test_a_sender_that_does_not_end_its_pdu_is_ended(tmp_path: Path, pace_seconds: float) -> None:
+    station = Station(tmp_path, idle_seconds=1.0)
+    item = WireObject("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4", ExplicitVRLittleEndian, bytes(4000))
+    try:
+        with socket.create_connection(("127.0.0.1", station.port), timeout=30) as sender:
+            sender.sendall(associate([item]))
+            assert sender.recv(1) == b"\x02"
+            sender.sendall(message(1, store_command(item, 1), item.data_set)[:1000])
+            started = time.monotonic()
+            sender.settimeout(pace_seconds)
+            while not _has_ended(sender):
+                assert time.monotonic() - started < 25
+    finally:
+        station.close()
+
+
+def _has_ended(sender: socket.socket) -> bool:
+    """Whether the other side has closed; if it is still open after the pace of the sender, a byte goes there."""
+    try:
+        while sender.recv(4096):
+            pass
+        return True
+    except TimeoutError:
+        pass
+    except OSError:
+        return True
+    try:
+        sender.sendall(b"\x00")
+    except OSError:
+        return True
+    return False

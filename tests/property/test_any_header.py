@@ -9,12 +9,13 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Exp
 from pynetdicom.dsutils import encode
 
 from builders.small_ct import small_ct
-from trabecula_service.receive.header import ObjectHeader, Unreadable, read_header
+from trabecula_service.receive.header import ObjectHeader, Unreadable, parse_header, read_header, scan_header
 
 SYNTAXES = st.sampled_from(
     [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, "1.2.840.10008.1.2.4.80", "1.2.3"]
 )
 GOOD = encode(small_ct(slices=1)[0], False, True) or b""
+GOOD_IMPLICIT = encode(small_ct(slices=1)[0], True, True) or b""
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -31,6 +32,26 @@ def test_any_bytes_are_a_header_or_unreadable_with_a_reason(encoded: bytes, synt
 def test_a_damaged_header_never_raises(position: int, damage: bytes) -> None:
     damaged = GOOD[:position] + damage + GOOD[position + len(damage) :]
     assert isinstance(read_header(damaged, ExplicitVRLittleEndian), ObjectHeader | Unreadable)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.binary(max_size=8), st.integers(0, 4), st.booleans())
+def test_a_quick_look_says_what_parsing_says(position: int, damage: bytes, cut: int, implicit: bool) -> None:
+    good = GOOD_IMPLICIT if implicit else GOOD
+    damaged = good[:position] + damage + good[position + cut :]
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    quickly = scan_header(damaged, syntax)
+    assert quickly is None or quickly == parse_header(damaged, syntax, whole=True)
+
+
+def test_a_plain_header_is_read_quickly_and_one_with_umlauts_is_parsed() -> None:
+    assert scan_header(GOOD, ExplicitVRLittleEndian) == parse_header(GOOD, ExplicitVRLittleEndian, whole=True)
+    umlauts = encode(small_ct(slices=1, PatientName="Müller^Jörg", SpecificCharacterSet="ISO_IR 192")[0], False, True) or b""
+    assert scan_header(umlauts, ExplicitVRLittleEndian) is None
+    header = read_header(umlauts, ExplicitVRLittleEndian)
+    assert isinstance(header, ObjectHeader)
+    assert header.patient_name == "Müller^Jörg"
 
 
 def test_a_deflated_bomb_is_read_only_at_its_beginning() -> None:

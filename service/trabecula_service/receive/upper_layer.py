@@ -5,6 +5,7 @@ comes from the other side is bounded: lengths, times, the number of fragments in
 """
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,6 +92,7 @@ class PeerConnection:
         OSError
             If the connection breaks or nothing comes in time.
         """
+        self._wait_at_most(seconds)
         kind, body = self._read_pdu(_LONGEST_ASSOCIATE_BYTES, seconds)
         if kind != _ASSOCIATE_RQ:
             raise ProtocolError("the first PDU is no association request")
@@ -114,6 +116,7 @@ class PeerConnection:
         transfer: Transfer | None = None
         command = bytearray()
         longest = max(self._max_pdu_bytes, _SHORTEST_LIMIT_BYTES)
+        self._wait_at_most(self._idle_seconds)
         try:
             while True:
                 kind, body = self._read_pdu(longest, self._idle_seconds)
@@ -154,7 +157,8 @@ class PeerConnection:
     def send_message(self, context_id: int, command: bytes, data_set: bytes = b"") -> None:
         """Send one message in fragments that fit the other side."""
         parts = [(0x01, command)] + ([(0x00, data_set)] if data_set else [])
-        self._socket.settimeout(self._idle_seconds)
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(self._idle_seconds)
         self._socket.sendall(b"".join(_p_data(context_id, kind, part, self._peer_pdu_bytes) for kind, part in parts))
 
     def break_off(self) -> None:
@@ -189,7 +193,7 @@ class PeerConnection:
 
     def _send_abort(self) -> None:
         try:
-            self._socket.settimeout(1.0)
+            self._wait_at_most(1.0)
             self._socket.sendall(_ABORT_PDU)
         except OSError:
             # The other side is gone; there is nobody to tell.
@@ -213,12 +217,32 @@ class PeerConnection:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError("nothing came in time")
-            self._socket.settimeout(remaining)
-            received = self._socket.recv_into(view[done:])
+            received = self._receive(view[done:], remaining)
             if received == 0:
                 raise ConnectionResetError("the connection was closed")
             done += received
         return view
+
+    def _receive(self, view: memoryview, seconds: float) -> int:
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(seconds)
+            return self._socket.recv_into(view)
+        try:
+            return self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+        except BlockingIOError as error:
+            raise TimeoutError("nothing came in time") from error
+
+    def _wait_at_most(self, seconds: float) -> None:
+        """For each call of the socket. The kernel waits, not Python, and for a whole PDU: otherwise each segment takes several calls, and
+        after each of them the thread waits for its turn among all associations.
+        """
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(seconds)
+            return
+        self._socket.settimeout(None)
+        limit = struct.pack("@ll", *divmod(max(1, int(seconds * 1e6)), 1_000_000))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def _fragments(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
