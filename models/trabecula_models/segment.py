@@ -101,7 +101,7 @@ class SpineSegmenter:
         named = name_column(evidence)
         posterior = assign_posterior(maps.posterior > BODY_PROBABILITY, instances, named.names, voxel_mm)
         labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in named.names)], dtype=np.uint8)
-        bodies, arches = _fine_masks(maps, instances, posterior, sacrum, labels, grid)
+        bodies, arches = _fine_masks(maps, instances, posterior, sacrum, labels, grid, volume.grid.voxel_to_lps[:3, 3])
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]
         vertebrae = list_vertebrae(volume, bodies, named.names, confidence)
         kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
@@ -151,8 +151,12 @@ def _fine_masks(
     sacrum: NDArray[np.bool_] | None,
     labels: NDArray[np.uint8],
     grid: Grid,
+    first_voxel_lps_mm: NDArray[np.float64],
 ) -> tuple[LabelVolume, LabelVolume]:
-    """Smooth masks at the output voxel size: the interpolated probability decides inside or outside, the nearest instance which."""
+    """Smooth masks at the output voxel size: the interpolated probability decides inside or outside, the nearest instance which.
+
+    Their lattice goes through the CT's first voxel: laid over the CT, or over a mask made from it, no edge moves by half a voxel.
+    """
     found = (instances > 0) | (posterior > 0)
     if sacrum is not None:
         found |= sacrum
@@ -161,7 +165,7 @@ def _fine_masks(
     maps, grid = maps.crop(box), grid.crop(box)
     instances, posterior, sacrum = instances[box], posterior[box], None if sacrum is None else sacrum[box]
     low, high = grid.bounds_lps_mm()
-    target = analysis_grid(low - OUTPUT_SPACING_MM, high + OUTPUT_SPACING_MM, OUTPUT_SPACING_MM)
+    target = analysis_grid(low - OUTPUT_SPACING_MM, high + OUTPUT_SPACING_MM, OUTPUT_SPACING_MM, through_lps_mm=first_voxel_lps_mm)
     distance, nearest = ndimage.distance_transform_edt(instances == 0, return_distances=True, return_indices=True)
     spread = np.where(distance <= 2.0, instances[tuple(nearest)], 0)
     competitor = np.maximum(

@@ -97,9 +97,21 @@ class Grid:
         return np.asarray(inside.all(axis=-1))
 
 
-def analysis_grid(low_lps_mm: Sequence[float] | NDArray[Any], high_lps_mm: Sequence[float] | NDArray[Any], spacing_mm: float) -> Grid:
-    """A grid parallel to the LPS axes that covers a box, with equal spacing; increases towards left, posterior, superior."""
+def analysis_grid(
+    low_lps_mm: Sequence[float] | NDArray[Any],
+    high_lps_mm: Sequence[float] | NDArray[Any],
+    spacing_mm: float,
+    *,
+    through_lps_mm: Sequence[float] | NDArray[Any] | None = None,
+) -> Grid:
+    """A grid parallel to the LPS axes that covers a box, with equal spacing; increases towards left, posterior, superior.
+
+    With ``through_lps_mm`` the grid is moved, by less than a voxel, so that this point lies on its lattice.
+    """
     low, high = np.asarray(low_lps_mm, dtype=np.float64), np.asarray(high_lps_mm, dtype=np.float64)
+    if through_lps_mm is not None:
+        through = np.asarray(through_lps_mm, dtype=np.float64)
+        low = through + np.floor((low - through) / spacing_mm + 1e-6) * spacing_mm
     count = np.maximum(np.ceil((high - low) / spacing_mm).astype(int) + 1, 1)
     matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     matrix[:3, 3] = low
