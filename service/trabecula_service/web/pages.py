@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from trabecula_service.api.context import WebContext
 from trabecula_service.web.image_routes import build_image_routes
+from trabecula_service.web.rules_pages import build_rules_pages
 from trabecula_service.web.site_pages import build_site_pages
 from trabecula_service.web.study_pages import build_study_pages
 from trabecula_service.web.work_list_pages import build_work_list_pages
@@ -19,6 +20,6 @@ FONT_FOLDER = Path(str(files("trabecula_service.render") / "fonts"))
 def build_pages(context: WebContext) -> APIRouter:
     """Routes for people."""
     router = APIRouter()
-    for part in (build_work_list_pages, build_study_pages, build_image_routes, build_site_pages):
+    for part in (build_work_list_pages, build_study_pages, build_image_routes, build_site_pages, build_rules_pages):
         router.include_router(part(context))
     return router
