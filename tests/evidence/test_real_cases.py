@@ -1,12 +1,14 @@
 """On real CT this version is at least as good as the figures in ``reached.json``; the targets stand in ``real_cases.py``."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evidence.real_cases import CASES, REACHED, figures, score_case
+from builders.read_back import folder_faults
+from evidence.real_cases import CASES, REACHED, RealCase, figures, score_case
 
 pytestmark = pytest.mark.real_ct
 
@@ -20,10 +22,23 @@ def reached() -> dict[str, Any]:
     return dict(json.loads(REACHED.read_text()))
 
 
+@pytest.fixture(scope="module")
+def analysed(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[RealCase], tuple[dict[str, Any], Path]]:
+    """Summary and folder of a case, which is analysed once for all tests."""
+    folder, done = tmp_path_factory.mktemp("real"), {}
+
+    def analyse(case: RealCase) -> tuple[dict[str, Any], Path]:
+        if case.name not in done:
+            done[case.name] = score_case(case, shared, folder / case.name)
+        return done[case.name], folder / case.name
+
+    return analyse
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_real_case_is_measured_no_worse_than_before(case: Any, shared: Path, tmp_path: Path, reached: dict[str, Any]) -> None:
+def test_a_real_case_is_measured_no_worse_than_before(case: RealCase, analysed: Any, reached: dict[str, Any]) -> None:
     known = reached[case.name]
-    now = figures(score_case(case, shared, tmp_path / "out"))
+    now = figures(analysed(case)[0])
     assert now["exit_code"] == known["exit_code"]
     assert now["named_right"] >= known["named_right"]
     assert not now["names_wrong_and_certain"]
@@ -37,3 +52,12 @@ def test_a_real_case_is_measured_no_worse_than_before(case: Any, shared: Path, t
             assert now[name] <= known[name] + slack, (name, now[name], known[name])
     if known["dice_mean"] is not None:
         assert now["dice_mean"] >= known["dice_mean"] - DICE_SLACK
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_readers_of_others_find_no_fault_in_any_document_of_a_real_case(case: RealCase, analysed: Any, tmp_path: Path) -> None:
+    faults = folder_faults(analysed(case)[1], tmp_path)
+    assert "report.pdf" in faults
+    assert ("report.sr.dcm" in faults) == case.image.endswith("dicom")
+    assert {name: said for name, said in faults.items() if said} == {}
