@@ -323,10 +323,8 @@ def voi_sd(level: LevelHu, slope: float) -> float:
 
 def category_of(mean: Density, phase: Phase, age_years: float | None, *, barred: bool) -> tuple[Category | None, tuple[Code, ...]]:
     """Band of a calibrated mean; with contrast only where the whole interval lies in one band. 80.0 and 120.0 are the middle band."""
-    if age_years is None:
-        return None, (Code.AGE_UNKNOWN,)
-    if age_years < CATEGORY_AGE_YEARS:
-        return None, (Code.AGE_BELOW_LIMIT,)
+    if codes := age_codes(age_years):
+        return None, codes
     if barred or mean.basis not in (Basis.CALIBRATED, Basis.SIMULTANEOUS):
         return None, ()
     if mean.interval95[0] < LOW_BELOW_MG_CM3 and mean.interval95[1] > NORMAL_ABOVE_MG_CM3:
@@ -339,6 +337,13 @@ def category_of(mean: Density, phase: Phase, age_years: float | None, *, barred:
         return None, ()
     near_limit = band is Category.NORMAL and mean.value_mg_cm3 - NORMAL_ABOVE_MG_CM3 < CORRECTED_MARGIN_MG_CM3
     return (None if near_limit else band), ()
+
+
+def age_codes(age_years: float | None) -> tuple[Code, ...]:
+    """Why an age allows no category; empty where it does."""
+    if age_years is None:
+        return (Code.AGE_UNKNOWN,)
+    return (Code.AGE_BELOW_LIMIT,) if age_years < CATEGORY_AGE_YEARS else ()
 
 
 def _band(value_mg_cm3: float) -> Category:

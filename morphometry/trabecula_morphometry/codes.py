@@ -60,6 +60,7 @@ class Code(StrEnum):
     READER_CORRECTED = "READER_CORRECTED"
     READER_REJECTED = "READER_REJECTED"
     VOI_STYLE = "VOI_STYLE"
+    STACKS_JOINED = "STACKS_JOINED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +122,6 @@ CODE_TABLE: dict[Code, CodeEntry] = {
     Code.READER_CORRECTED: CodeEntry(_I, "The reader corrected this reading.", "None needed; the earlier version is kept."),
     Code.READER_REJECTED: CodeEntry(_C, "The reader rejected this reading.", "Use none of its numbers; read the images."),
     Code.VOI_STYLE: CodeEntry(_W, "The HU were taken in the volume of interest of another program, so no category is given.", "Compare them only with values of that program."),
+    Code.STACKS_JOINED: CodeEntry(_I, "The spine lies in several series, which were measured one by one and joined.", "Check the names where the series meet."),
 }
 # fmt: on

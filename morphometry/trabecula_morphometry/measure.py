@@ -1,6 +1,6 @@
 """The whole column at once: frames, heights, grades and trabecular HU of every level, with the reason where there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -335,15 +335,22 @@ def _compare(level: LevelMeasurement, expected: ExpectedHeights | None) -> Level
 
 
 def _mark_outliers(levels: list[LevelMeasurement], settings: MeasureSettings) -> list[LevelMeasurement]:
-    """Levels whose HU do not fit those up to three levels away (two needed to say so; HU rise slowly towards the head)."""
     usable = {level.name: level.voi.mean_hu for level in levels if level.voi is not None and level.usable_for_density()}
-    marked = []
-    for level in levels:
-        rank = level_position(level.name)
-        others = [hu for name, hu in usable.items() if name != level.name and abs(level_position(name) - rank) <= OUTLIER_LEVELS_AWAY]
-        if level.name in usable and len(others) >= 2:
+    found = outlier_levels(usable, settings)
+    return [replace(level, excluded=(*level.excluded, Code.OUTLIER)) if level.name in found else level for level in levels]
+
+
+def outlier_levels(mean_hu: Mapping[str, float], settings: MeasureSettings = DEFAULT_SETTINGS) -> set[str]:
+    """Levels whose HU do not fit those up to three levels away (two needed to say so; HU rise slowly towards the head).
+
+    ``mean_hu`` holds the levels that may enter the mean density.
+    """
+    found = set()
+    for name, hu in mean_hu.items():
+        rank = level_position(name)
+        others = [other for level, other in mean_hu.items() if level != name and abs(level_position(level) - rank) <= OUTLIER_LEVELS_AWAY]
+        if len(others) >= 2:
             middle = float(np.median(others))
-            if abs(usable[level.name] - middle) > max(settings.outlier_hu, settings.outlier_share * abs(middle)):
-                level = replace(level, excluded=(*level.excluded, Code.OUTLIER))
-        marked.append(level)
-    return marked
+            if abs(hu - middle) > max(settings.outlier_hu, settings.outlier_share * abs(middle)):
+                found.add(name)
+    return found

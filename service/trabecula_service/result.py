@@ -37,6 +37,18 @@ class Software(Part):
     weights_sha256: str
 
 
+class SourceStack(Part):
+    """One of several stacks of one spine that were measured one by one and joined."""
+
+    series_instance_uid: str | None
+    series_number: int | None = None
+    acquisition_number: int | None = None
+    file_count: int
+    matrix: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    content_sha256: str | None = None
+
+
 class Source(Part):
     """The images that were measured. Identifiers of the patient are not part of a result."""
 
@@ -53,6 +65,14 @@ class Source(Part):
     """Day of the acquisition, where the header knows it."""
     content_sha256: str | None = None
     """Hash over the pixel data and positions of the slices used, in slice order."""
+    stacks: list[SourceStack] = []
+    """The stacks that were joined, the one that gives ``series_instance_uid`` and the acquisition first; empty where one stack was
+    measured. ``matrix`` and ``spacing_mm`` above are then those of the grid that the masks lie on."""
+
+    @property
+    def slice_spacing_mm(self) -> float:
+        """Distance of the slices, the largest of all stacks."""
+        return max((stack.spacing_mm[2] for stack in self.stacks), default=self.spacing_mm[2])
 
 
 class Contrast(Part):
@@ -161,6 +181,8 @@ class Level(Part):
     hu: TrabecularHu | None = None
     density: LevelDensity | None = None
     excluded: list[Code] = []
+    series_instance_uid: str | None = None
+    """Series that this level was measured in, where several stacks were joined; else that of the source."""
 
 
 class UncertaintyPart(Part):

@@ -152,6 +152,9 @@ class WorkSettings(_Section):
     """How often the worker and the settling look into the ledger, seconds."""
     series_rules_file: Path | None = None
     """TOML with the rules that rate the series of a study (see `docs/series-choice.md`); those of the package by default."""
+    join_stacks: bool = True
+    """Whether a spine that lies in several series of one study (neck, chest, lumbar spine) is measured in each and joined into one result.
+    Each series more takes as long as the first."""
     acquisition_file: Path | None = None
     """TOML with facts that override the header of every study (see `trabecula analyze --acquisition`); none by default."""
     calibration_file: Path | None = None

@@ -6,12 +6,13 @@ import numpy as np
 
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.errors import GeometryError
+from trabecula_service.choose.companions import Region
 from trabecula_service.choose.kinds import Refusal, is_monoenergetic
 from trabecula_service.choose.rules import ChoiceRules, SeriesFacts, points
 from trabecula_service.dicom import header as tags
 from trabecula_service.dicom.acquisition import contrast_given
 from trabecula_service.dicom.assemble import is_lossy
-from trabecula_service.dicom.geometry import along_normal_mm, is_even
+from trabecula_service.dicom.geometry import SliceFrame, along_normal_mm, is_even
 from trabecula_service.dicom.stacks import Stack
 
 FEWEST_SLICES = 3
@@ -42,6 +43,24 @@ class Candidate:
         return tags.integer(self.stack.slices[0].header, "SeriesNumber")
 
     @property
+    def region(self) -> Region | None:
+        """What it shows of the patient, for finding the series that go on where it ends; None without a place in space."""
+        if self.facts is None or self.stack.frame is None:
+            return None
+        header = self.stack.slices[0].header
+        low_mm, high_mm = _reach_mm(self.stack, self.stack.frame, self.facts)
+        return Region(
+            study_instance_uid=tags.text(header, "StudyInstanceUID"),
+            series_instance_uid=self.series_instance_uid,
+            frame_of_reference_uid=tags.text(header, "FrameOfReferenceUID"),
+            low_mm=low_mm,
+            high_mm=high_mm,
+            slice_step_mm=self.facts.slice_step_mm,
+            kernel_sharpness=self.facts.kernel_sharpness,
+            is_monoenergetic=self.facts.is_monoenergetic,
+        )
+
+    @property
     def acquisition_number(self) -> int | None:
         """Acquisition, as ``--acquisition-number`` names it."""
         return self.stack.acquisition_number
@@ -58,6 +77,17 @@ def candidate_of(stack: Stack, rules: ChoiceRules | None = None) -> Candidate:
     elif facts.extent_mm < SHORTEST_REACH_MM:
         refusal = Refusal(Code.TOO_FEW_SLICES, f"{len(stack.slices)} slices cover {facts.extent_mm:.0f} mm of the body.")
     return Candidate(stack=stack, facts=facts, points=points(facts, rules), refusal=refusal)
+
+
+def _reach_mm(stack: Stack, frame: SliceFrame, facts: SeriesFacts) -> tuple[float, float]:
+    """LPS z of the lowest and highest point: of axial slices that of the planes' middles, as a tilted edge reaches further."""
+    across, down = frame.row * (frame.columns - 1) * frame.column_spacing_mm, frame.column * (frame.rows - 1) * frame.row_spacing_mm
+    z = stack.positions_lps_mm()[:, 2]
+    if facts.is_axial:
+        middles = z + (across[2] + down[2]) / 2
+        return float(middles.min() - facts.slice_step_mm / 2), float(middles.max() + facts.slice_step_mm / 2)
+    corners = np.concatenate([z, z + across[2], z + down[2], z + across[2] + down[2]])
+    return float(corners.min()), float(corners.max())
 
 
 def _facts(stack: Stack) -> SeriesFacts:

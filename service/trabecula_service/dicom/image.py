@@ -52,3 +52,5 @@ class CtImage:
     """Usual distance between the planes that were scanned (DICOM); larger than the grid's where slices were interpolated."""
     interpolated_slices: tuple[int, ...] = ()
     """Slices k of ``volume`` that were not scanned: interpolated between neighbours, or left as air in a wide gap."""
+    stacks: tuple["CtImage", ...] = ()
+    """The images that this one was joined from; then ``headers`` are theirs one after the other. Empty for one series."""

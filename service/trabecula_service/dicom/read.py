@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.errors import InputError
+from trabecula_service.choose.companions import companions
 from trabecula_service.choose.kinds import Refusal, sop_class_of, why_no_volume
 from trabecula_service.choose.rules import ChoiceRules, default_rules, reasons_against
 from trabecula_service.dicom import header as tags
@@ -40,22 +41,48 @@ class CandidateList:
     broken: tuple[InputFile, ...] = ()
     rules: ChoiceRules = field(default_factory=default_rules)
 
+    def companions(self, chosen: Candidate) -> tuple[Candidate, ...]:
+        """The series that show the rest of the spine beside the chosen one; none where one series shows it all."""
+        region = chosen.region
+        others = [
+            (other, other.region)
+            for other in self.usable
+            # A series of several acquisitions is no simple part: which of them belongs to the others is not known.
+            if sum(known.series_instance_uid == other.series_instance_uid for known in self.usable) == 1
+        ]
+        placed = [(other, place) for other, place in others if other is not chosen and place is not None]
+        if region is None or not placed:
+            return ()
+        return tuple(placed[index][0] for index in companions(region, [place for _, place in placed]))
+
     def read(self, candidate: Candidate) -> CtImage:
         """Decode one candidate; its flags name the others and why they were not preferred."""
+        image = self.decode(candidate)
+        return replace(image, flags=(*image.flags, *self.flags_about_others(candidate)))
+
+    def decode(self, candidate: Candidate) -> CtImage:
+        """Decode one candidate, without a word about the others."""
         for uid, file in self.cut:
             if uid in ("", candidate.series_instance_uid):
                 raise _cut(file)
         with quiet():
-            image = read_stack(candidate.stack)
-        others = [other for other in (*self.usable, *self.refused) if other is not candidate and len(other.stack.slices) >= FEWEST_SLICES]
-        return replace(image, flags=(*image.flags, *(_flag_about(other, candidate, self.rules) for other in others)))
+            return read_stack(candidate.stack)
+
+    def flags_about_others(self, chosen: Candidate, beside: Sequence[Candidate] = ()) -> tuple[Flag, ...]:
+        """One flag for each that is not used, with the reason; ``beside`` are measured together with the chosen one."""
+        others = [other for other in (*self.usable, *self.refused) if other not in (chosen, *beside)]
+        return tuple(_flag_about(other, chosen, self.rules) for other in others if len(other.stack.slices) >= FEWEST_SLICES)
 
     def images(self) -> Iterator[CtImage]:
         """The images best first, each decoded only when it is asked for."""
+        return (image for image, _ in self.offers())
+
+    def offers(self) -> Iterator[tuple[CtImage, Candidate | None]]:
+        """The images best first with what they were read from (None for NIfTI), each decoded only when it is asked for."""
         if self.nifti is not None:
-            yield read_nifti(self.nifti.path, self.nifti.name)
+            yield read_nifti(self.nifti.path, self.nifti.name), None
         for candidate in self.usable:
-            yield self.read(candidate)
+            yield self.read(candidate), candidate
 
 
 def _cut(file: InputFile) -> InputError:

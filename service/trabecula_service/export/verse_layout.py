@@ -18,7 +18,7 @@ from trabecula_models.evaluation.mask_files import read_mask
 from trabecula_morphometry.errors import InputError
 from trabecula_morphometry.levels import FOREIGN_LABEL, LABEL_OF_LEVEL
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
-from trabecula_service.dicom.read import open_input
+from trabecula_service.dicom.measured_image import measured_image
 from trabecula_service.export.sources import FinishedStudy
 from trabecula_service.pipeline.files import write_durably
 from trabecula_service.render.nifti import label_nifti_bytes
@@ -39,7 +39,7 @@ def write_subject(root: Path, subject: str, study: FinishedStudy) -> None:
     InputError : the images are not those that were measured, or the masks lie on another grid.
     """
     with study.images() as source:
-        volume = measured_volume(source, study.result)
+        volume = measured_image(source, study.result.source).volume
     bodies, posterior = read_mask(study.bodies), read_mask(study.posterior)
     if not _same_grid(bodies.grid, volume.grid) or bodies.grid.shape_zyx != posterior.grid.shape_zyx:
         raise InputError("masks and images lie on different grids", where=subject, hint="analyse the study again")
@@ -54,25 +54,6 @@ def write_subject(root: Path, subject: str, study: FinishedStudy) -> None:
     write_durably(derived / f"{subject}_levels.json", (json.dumps(levels, indent=1) + "\n").encode())
     centroids = json.dumps(centroid_list(study.result, volume.grid), indent=1) + "\n"
     write_durably(derived / f"{subject}_seg-vb_ctd.json", centroids.encode())
-
-
-def measured_volume(source: Path, result: Result) -> Volume:
-    """The very volume that a result was measured on, known by the hash of its content.
-
-    Raises
-    ------
-    InputError : it is not among the images.
-    """
-    wanted = result.source
-    with open_input(source, series_uid=wanted.series_instance_uid) as offered:
-        for image in offered.images():
-            if image.source.content_sha256 == wanted.content_sha256:
-                return image.volume
-    raise InputError(
-        "the images are not those that were measured",
-        where=f"series {wanted.series_instance_uid or 'of a NIfTI file'}",
-        hint="analyse the study again",
-    )
 
 
 def without_foreign(bodies: LabelVolume) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The outbox: one row per document and destination, each with its own fate."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from trabecula_service.ledger.schema import deliveries, documents, versions
 from trabecula_service.ledger.states import State, move
 
 _ACTOR = "deliver"
+_NUMBER_OF_SERIES = re.compile(r"-\d+(?=\.)")
 _TO_SEND = ("pending", "sending")
 ON_THEIR_WAY = (*_TO_SEND, "stored")
 """States of a parcel that has not ended; "stored" was taken by a destination that has not promised yet to keep it."""
@@ -33,6 +35,11 @@ class Parcel:
     created_at: float
 
 
+def kind_of_document(name: str) -> str:
+    """The name by which settings ask for a document: ``segmentation-2.seg.dcm``, of the second series, is a ``segmentation.seg.dcm``."""
+    return _NUMBER_OF_SERIES.sub("", name)
+
+
 def post(connection: Connection, version_id: int, recipients: Mapping[str, Sequence[str]], now: float) -> int:
     """Put the documents of a version into the outbox of each destination that wants them; how many parcels that makes."""
     rows = connection.execute(select(documents.c.id, documents.c.name).where(documents.c.version_id == version_id)).all()
@@ -40,7 +47,7 @@ def post(connection: Connection, version_id: int, recipients: Mapping[str, Seque
         {"document_id": row.id, "version_id": version_id, "destination": name, "state": "pending", "created_at": now, "available_at": now}
         for name, wanted in recipients.items()
         for row in rows
-        if row.name in wanted
+        if kind_of_document(row.name) in wanted
     ]
     if parcels:
         connection.execute(insert(deliveries), parcels)

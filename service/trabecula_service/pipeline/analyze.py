@@ -1,6 +1,7 @@
 """One analysis from input to files: read, segment, measure, calibrate, conclude, render. Never raises for what the input is."""
 
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -9,31 +10,28 @@ import numpy as np
 from trabecula_calibration.entries import CalibrationEntryError
 from trabecula_calibration.phantom_definition import PhantomError
 from trabecula_calibration.registry import Registry, parse_registry
-from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.codes import Code
-from trabecula_morphometry.errors import GeometryError, InputError, TrabeculaError
+from trabecula_morphometry.errors import GeometryError, InputError
 from trabecula_morphometry.foreign import mark_foreign
+from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service import __version__
-from trabecula_service.choose.rules import read_rules
 from trabecula_service.dicom.image import CtImage, NotEvaluableError
-from trabecula_service.dicom.read import open_input
+from trabecula_service.dicom.joined_image import joined_image, joined_labels
 from trabecula_service.pipeline.acquisition_file import AcquisitionFacts, override, read_acquisition_file
 from trabecula_service.pipeline.conclude import conclude
 from trabecula_service.pipeline.documents import write_documents
 from trabecula_service.pipeline.files import write_durably
+from trabecula_service.pipeline.join_results import join_results
 from trabecula_service.pipeline.measurement import measure_image
-from trabecula_service.pipeline.networks import resident_backend
 from trabecula_service.pipeline.phantom_in_scan import with_phantom_in_scan
 from trabecula_service.pipeline.prior_densities import with_priors
 from trabecula_service.pipeline.request import EXIT_DONE, EXIT_NOT_EVALUABLE, EXIT_UNREADABLE, AnalyzeOutcome, AnalyzeRequest, Progress
+from trabecula_service.pipeline.segmented_stacks import SegmentedStack, one_line, segmented_stacks, series_of, unused_series
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.registry import render_all
-from trabecula_service.result import Result, Software, Source, flag
+from trabecula_service.result import Density, Flag, Result, Software, Source, flag
 from trabecula_service.review.sign import sign_version
-
-WANTED_LEVELS = frozenset({"L1", "L2", "L3"})
-"""When a series holds several acquisitions, the one that shows these best is reported."""
 
 STAGE_SHARES: dict[str, tuple[float, float]] = {
     "read": (0.0, 0.2),
@@ -59,12 +57,12 @@ def analyze_input(request: AnalyzeRequest, progress: Progress | None = None) -> 
     try:
         facts = read_acquisition_file(request.acquisition_file) if request.acquisition_file else facts
         registry = _read_registry(request.calibration_file, request) if request.calibration_file else registry
-        image, segmentation, timing = _best_candidate(request, report)
-        return _finish(request, image, segmentation, facts, registry, timing, report)
+        stacks, notes = segmented_stacks(request, report)
+        return _finish(request, stacks, notes, facts, registry, report)
     except NotEvaluableError as refusal:
         return _not_evaluable(request, refusal)
     except (InputError, CalibrationEntryError, PhantomError, GeometryError) as refusal:
-        return AnalyzeOutcome(exit_code=EXIT_UNREADABLE, message=_one_line(refusal))
+        return AnalyzeOutcome(exit_code=EXIT_UNREADABLE, message=one_line(refusal))
 
 
 def _read_registry(path: Path, request: AnalyzeRequest) -> Registry:
@@ -80,64 +78,43 @@ def _scaled(progress: Progress | None) -> Progress:
     return lambda stage, share: progress(stage, STAGE_SHARES[stage][0] + share * (STAGE_SHARES[stage][1] - STAGE_SHARES[stage][0]))
 
 
-def _best_candidate(request: AnalyzeRequest, report: Progress) -> tuple[CtImage, SpineSegmentation, dict[str, float]]:
-    """The first candidate whose L1-L3 are in view, else the one that shows most of them.
+def _finish(
+    request: AnalyzeRequest,
+    stacks: Sequence[SegmentedStack],
+    notes: Sequence[Flag],
+    facts: AcquisitionFacts,
+    registry: Registry,
+    report: Progress,
+) -> AnalyzeOutcome:
+    """Measure the stacks, join them where they are several, and write everything."""
+    report("measure", 0.0)
+    measured, used, notes = [], [], list(notes)
+    for stack in stacks:
+        try:
+            measured.append(_measured(request, stack, facts, registry))
+            used.append(stack)
+        except NotEvaluableError as refusal:
+            if len(stacks) == 1 or (stack is stacks[-1] and not used):
+                raise
+            notes.append(unused_series(stack.image.source.series_number, one_line(refusal)))
+    if len(used) == 1:
+        result, image, bodies, posterior = measured[0][0], used[0].image, _with_foreign(used[0]), used[0].segmentation.posterior
+    else:
+        result, image, bodies, posterior = _joined(measured, used)
+    result = result.model_copy(update={"flags": [*result.flags, *notes]})
+    result = with_priors(result, request.priors, _acquired_on(image))
+    return _write(request, result, image, bodies, posterior, report)
+
+
+def _measured(request: AnalyzeRequest, stack: SegmentedStack, facts: AcquisitionFacts, registry: Registry) -> tuple[Result, Density]:
+    """The result of one stack, and the basis of its levels' densities.
 
     Raises
     ------
-    NotEvaluableError : no candidate shows a vertebra.
+    NotEvaluableError : the values or sizes are impossible.
     """
-    report("read", 0.0)
-    best: tuple[CtImage, SpineSegmentation, dict[str, float]] | None = None
-    refusal: NotEvaluableError | None = None
-    with open_input(
-        request.input,
-        series_uid=request.series_uid,
-        acquisition_number=request.acquisition_number,
-        rules=read_rules(request.rules_file),
-    ) as offered:
-        images = offered.images()
-        while True:
-            started = time.perf_counter()
-            image = next(images, None)
-            if image is None or (best is not None and image.source.series_instance_uid != best[0].source.series_instance_uid):
-                break
-            report("read", 1.0)
-            read_s = time.perf_counter() - started
-            segmentation = resident_backend(request.backend).segment(image.volume, report)
-            if segmentation is None:
-                refusal = refusal or NotEvaluableError(
-                    Code.NO_SPINE, where=_series_of(image.source), source=image.source, acquisition=image.acquisition, image=image
-                )
-                continue
-            if best is None or _wanted_seen(segmentation) > _wanted_seen(best[1]):
-                best = (image, segmentation, {"read": read_s, **segmentation.timing_s})
-            if _wanted_seen(segmentation) == len(WANTED_LEVELS):
-                break
-    if best is not None:
-        return best
-    raise refusal or NotEvaluableError(Code.NOT_CT, where=request.input.name)
-
-
-def _wanted_seen(segmentation: SpineSegmentation) -> int:
-    return sum(vertebra.complete and vertebra.name in WANTED_LEVELS for vertebra in segmentation.vertebrae)
-
-
-def _series_of(source: Source) -> str:
-    return f"series {source.series_instance_uid}" if source.series_instance_uid else "the image"
-
-
-def _finish(
-    request: AnalyzeRequest,
-    image: CtImage,
-    segmentation: SpineSegmentation,
-    facts: AcquisitionFacts,
-    registry: Registry,
-    timing: dict[str, float],
-    report: Progress,
-) -> AnalyzeOutcome:
     started = time.perf_counter()
-    report("measure", 0.0)
+    image, segmentation = stack.image, stack.segmentation
     acquisition, overridden = override(image.acquisition, facts)
     on_date = _acquired_on(image) or request.created.date()
     with_phantom, phantom_flags = with_phantom_in_scan(image, acquisition, registry, request.calibration_policy.phantom, on_date)
@@ -147,19 +124,36 @@ def _finish(
     if measured.implausible is not None:
         raise NotEvaluableError(
             measured.implausible,
-            where=_series_of(image.source),
+            where=series_of(image.source),
             detail=measured.implausible_why,
             source=image.source,
             acquisition=acquisition,
             image=image,
         )
-    timing = {**timing, "measure": time.perf_counter() - started}
+    timing = {**stack.timing, "measure": time.perf_counter() - started}
     flags = [*image.flags, *phantom_flags, *([flag(Code.ACQUISITION_OVERRIDDEN, f"({', '.join(overridden)})")] if overridden else [])]
     software = Software(version=__version__, backend=segmentation.backend, weights_sha256=segmentation.weights_sha256)
-    result = conclude(image, segmentation, measured, software=software, flags=flags, timing_s=timing)
-    result = with_priors(result, request.priors, _acquired_on(image))
-    bodies = mark_foreign(image.volume.along_lps(), segmentation.bodies, segmentation.posterior)
-    return _write(request, result, image, bodies, segmentation.posterior, report)
+    return conclude(image, segmentation, measured, software=software, flags=flags, timing_s=timing), measured.line
+
+
+def _with_foreign(stack: SegmentedStack) -> LabelVolume:
+    return mark_foreign(stack.image.volume.along_lps(), stack.segmentation.bodies, stack.segmentation.posterior)
+
+
+def _joined(
+    measured: Sequence[tuple[Result, Density]], stacks: Sequence[SegmentedStack]
+) -> tuple[Result, CtImage, LabelVolume, LabelVolume]:
+    """The result of the whole, and image, bodies and posterior elements of the whole."""
+    image = joined_image([stack.image for stack in stacks])
+    results = [
+        result if result.density.mean_mg_cm3 is not None else result.model_copy(update={"density": line}) for result, line in measured
+    ]
+    joined = join_results(results, image.source)
+    renumbered = [{LABEL_OF_LEVEL[old]: LABEL_OF_LEVEL[new] for old, new in taken.items()} for taken in joined.taken]
+    grid = image.volume.grid
+    bodies = joined_labels([_with_foreign(stack) for stack in stacks], renumbered, grid)
+    posterior = joined_labels([stack.segmentation.posterior for stack in stacks], renumbered, grid)
+    return joined.result, image, bodies, posterior
 
 
 def _acquired_on(image: CtImage) -> date | None:
@@ -213,7 +207,7 @@ def _not_evaluable(request: AnalyzeRequest, refusal: NotEvaluableError) -> Analy
         result = result.model_copy(update={"acquisition": refusal.acquisition})
     files = [write_durably(request.out / name, content) for name, content in _refusal_documents(request, result, refusal.image).items()]
     files.append(write_durably(request.out / "result.json", result.to_json().encode()))
-    return AnalyzeOutcome(exit_code=EXIT_NOT_EVALUABLE, message=_one_line(refusal), result=result, files=tuple(files))
+    return AnalyzeOutcome(exit_code=EXIT_NOT_EVALUABLE, message=one_line(refusal), result=result, files=tuple(files))
 
 
 def _refusal_documents(request: AnalyzeRequest, result: Result, image: CtImage | None) -> dict[str, bytes]:
@@ -232,7 +226,3 @@ def _refusal_documents(request: AnalyzeRequest, result: Result, image: CtImage |
             language=request.language,
         )
     )
-
-
-def _one_line(error: TrabeculaError) -> str:
-    return " ".join(str(error).split())

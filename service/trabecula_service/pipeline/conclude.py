@@ -44,7 +44,8 @@ def conclude(
     """The result of one analysed image."""
     confidence = {vertebra.name: vertebra.confidence for vertebra in segmentation.vertebrae}
     levels = [_level(level, confidence[level.name], measured.level_densities.get(level.name)) for level in measured.column.levels]
-    all_flags = _unique([*flags, *measured.flags, *_numbering_flags(segmentation.numbering)])
+    numbering = _numbering(segmentation.numbering)
+    all_flags = unique_flags([*flags, *measured.flags, *numbering_flags(numbering)])
     return Result.model_validate(
         {
             "schema": "trabecula.result/1",
@@ -52,7 +53,7 @@ def conclude(
             "software": software,
             "source": image.source,
             "acquisition": measured.acquisition,
-            "numbering": _numbering(segmentation.numbering),
+            "numbering": numbering,
             "levels": levels,
             "density": measured.density,
             "fractures": fractures_of(measured.column.fractures),
@@ -130,7 +131,8 @@ def _numbering(decision: NameDecision) -> Numbering:
     )
 
 
-def _numbering_flags(decision: NameDecision) -> list[Flag]:
+def numbering_flags(decision: Numbering) -> list[Flag]:
+    """What the reader should know about the names."""
     flags = []
     if not decision.certain:
         others = ", ".join(f"{entry.shift:+d} ({entry.probability:.0%})" for entry in decision.alternatives[:3])
@@ -151,7 +153,7 @@ def fractures_of(summary: FractureSummary) -> Fractures:
     )
 
 
-def _unique(flags: Sequence[Flag]) -> list[Flag]:
+def unique_flags(flags: Sequence[Flag]) -> list[Flag]:
     """Each flag once, in order."""
     kept: dict[tuple[str, str | None, str], Flag] = {}
     for entry in flags:

@@ -1,6 +1,6 @@
 """Measure and calibrate one segmented image: the adapter between what was read and the pure measurements."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -35,6 +35,8 @@ class Measurement:
     density: Density
     level_densities: dict[str, LevelDensity]
     flags: tuple[Flag, ...]
+    line: Density = field(default_factory=Density)
+    """Basis, material and calibration of the level densities, also where too few levels made a mean."""
     implausible: Code | None = None
     implausible_why: str = ""
 
@@ -100,6 +102,7 @@ def measure_image(
         acquisition=acquisition,
         density=_density(assessment),
         level_densities={name: _level_density(value) for name, value in assessment.per_level.items()},
+        line=_line(assessment),
         flags=(
             *_column_flags(column),
             *_density_flags(assessment),
@@ -219,6 +222,21 @@ def _density(assessment: DensityAssessment) -> Density:
         explanation=assessment.explanation,
         calibration_from=assessment.calibration_from,
         uncertainty=[UncertaintyPart(name=part.name, sd_mg_cm3=round(part.sd_mg_cm3, 2)) for part in assessment.budget.parts],
+    )
+
+
+def _line(assessment: DensityAssessment) -> Density:
+    """What the levels were calibrated with, without a mean."""
+    one = next(iter(assessment.per_level.values()), None)
+    if one is None:
+        return Density()
+    return Density(
+        basis=one.basis.value,
+        material=one.material.value,
+        calibration_id=assessment.calibration_id,
+        contrast_correction_mg_cm3=assessment.contrast_correction_mg_cm3,
+        explanation=assessment.explanation,
+        calibration_from=assessment.calibration_from,
     )
 
 

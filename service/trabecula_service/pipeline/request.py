@@ -32,6 +32,7 @@ class AnalyzeRequest:
     version : version of the study's result; part of the derived UIDs.
     series_uid, acquisition_number : choose this one instead of the best by the rules.
     rules_file : TOML with the rules that rate the series; those of the package where not given.
+    join_stacks : whether a spine that lies in several series is measured in each and joined.
     acquisition_file : TOML with facts that override the header.
     calibration_file : TOML with calibration entries and QA checks.
     calibration_policy : what is allowed without an entry, contrast corrections, drift limits, a phantom under the patient.
@@ -50,6 +51,7 @@ class AnalyzeRequest:
     series_uid: str | None = None
     acquisition_number: int | None = None
     rules_file: Path | None = None
+    join_stacks: bool = True
     acquisition_file: Path | None = None
     calibration_file: Path | None = None
     calibration_policy: CalibrationPolicy = field(default_factory=CalibrationPolicy)

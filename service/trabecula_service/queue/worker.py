@@ -160,6 +160,7 @@ class Worker:
             created=datetime.fromtimestamp(version.result_time_at, UTC),
             version=version.number,
             rules_file=self._settings.series_rules_file,
+            join_stacks=self._settings.join_stacks,
             acquisition_file=self._settings.acquisition_file,
             calibration_file=self._calibration(folder),
             calibration_policy=self._calibration_policy,

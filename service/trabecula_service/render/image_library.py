@@ -18,15 +18,15 @@ from trabecula_service.render.document_input import DocumentInput
 _ACQUIRED = RelationshipTypeValues.HAS_ACQ_CONTEXT
 
 
-def image_library(document_input: DocumentInput, references: Sequence[Dataset]) -> Dataset:
-    """The library with one group: what all slices share (TID 1602), then one reference per slice (TID 1601).
+def image_library(series: Sequence[tuple[DocumentInput, Sequence[Dataset]]]) -> Dataset:
+    """The library with one group per series: what all its slices share (TID 1602), then one reference per slice (TID 1601).
 
     Parameters
     ----------
-    references : the slices to name, as ``source_references`` gives them.
+    series : of each the input and the slices to name, as ``source_references`` gives them.
     """
-    images = [*_shared_descriptors(document_input, references[0]), *map(_image_item, references)]
-    return _container(codes.DCM.ImageLibrary, [_container(codes.DCM.ImageLibraryGroup, images)])
+    groups = [[*_shared_descriptors(entry, references[0]), *map(_image_item, references)] for entry, references in series]
+    return _container(codes.DCM.ImageLibrary, [_container(codes.DCM.ImageLibraryGroup, images) for images in groups])
 
 
 def _container(name: Code, content: list[Dataset]) -> Dataset:

@@ -53,7 +53,7 @@ def _probabilities() -> tuple[Column, ...]:
 
 COLUMNS: tuple[Column, ...] = (
     _study("study_instance_uid", str, "Study of the images; empty for NIfTI", lambda r: r.source.study_instance_uid),
-    _study("series_instance_uid", str, "Series that was measured", lambda r: r.source.series_instance_uid),
+    Column("series_instance_uid", str, "Series that the level was measured in", lambda r, v: _series(r, v)),
     _study("status", str, "complete, partial or not_evaluable", lambda r: r.status),
     _study("software_version", str, "Version of Trabecula", lambda r: r.software.version),
     _study("weights_sha256", str, "Hash of the network weights", lambda r: r.software.weights_sha256),
@@ -62,7 +62,7 @@ COLUMNS: tuple[Column, ...] = (
     _study("tube_voltage_kvp", float, "Tube voltage, kV", lambda r: r.acquisition.kvp),
     _study("kernel", str, "Reconstruction kernel", lambda r: r.acquisition.kernel),
     _study("slice_thickness_mm", float, "Nominal slice thickness, mm", lambda r: r.acquisition.slice_thickness_mm),
-    _study("slice_spacing_mm", float, "Distance of the slices, mm", lambda r: r.source.spacing_mm[2]),
+    _study("slice_spacing_mm", float, "Distance of the slices, mm", lambda r: r.source.slice_spacing_mm),
     _study("contrast_phase", str, "unenhanced, arterial, portal_venous, delayed or unknown", lambda r: r.acquisition.contrast.phase),
     _study("age_years", float, "Age at the scan, years", lambda r: r.acquisition.age_years),
     _study("sex", str, "F or M", lambda r: r.acquisition.sex),
@@ -142,6 +142,10 @@ def parquet_bytes(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> b
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=pyarrow.schema(fields)), sink)
     return bytes(sink.getvalue())
+
+
+def _series(result: Result, level: Level | None) -> str | None:
+    return (level.series_instance_uid if level else None) or result.source.series_instance_uid
 
 
 def _interval(level: Level) -> tuple[float, float] | None:

@@ -89,7 +89,7 @@ def _table(draw: ImageDraw.ImageDraw, document_input: DocumentInput) -> None:
     paragraphs = [
         wording.density_statement(result, language),
         wording.numbering_statement(result, language),
-        phrase(language, "contrast", phase=phase, spacing=f"{result.source.spacing_mm[2]:.2f}"),
+        phrase(language, "contrast", phase=phase, spacing=f"{result.source.slice_spacing_mm:.2f}"),
     ]
     for paragraph in paragraphs:
         for line in _wrapped(paragraph, 17, WIDTH - _TABLE_X - _MARGIN):

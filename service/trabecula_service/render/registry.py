@@ -15,6 +15,7 @@ from trabecula_service.render.pdf_report import report_pdf
 from trabecula_service.render.presentation_state import has_points, points_pr_dcm
 from trabecula_service.render.secondary_capture import capture_sc_dcm
 from trabecula_service.render.segmentation_object import segment_numbers, segmentation_dcm
+from trabecula_service.render.stack_inputs import stack_inputs
 from trabecula_service.render.structured_report import report_sr_dcm
 
 
@@ -24,7 +25,7 @@ class Document:
 
     ``dicom``: source images that a DICOM object can name. ``measured``: a result that is complete or partial. ``segments``: at least
     one label. ``points``: height points on the slices. ``patient_id``: a patient ID in
-    the header.
+    the header. ``per_series``: it can name one series only, so a result of several has one of each.
     """
 
     file_name: str
@@ -34,6 +35,12 @@ class Document:
     segments: bool = False
     points: bool = False
     patient_id: bool = False
+    per_series: bool = False
+
+    def named(self, number: int) -> str:
+        """File name of the object of the n-th series: ``segmentation.seg.dcm``, ``segmentation-2.seg.dcm``, ..."""
+        stem, dot, suffix = self.file_name.partition(".")
+        return self.file_name if number == 1 else f"{stem}-{number}{dot}{suffix}"
 
 
 DOCUMENTS: tuple[Document, ...] = (
@@ -42,10 +49,10 @@ DOCUMENTS: tuple[Document, ...] = (
     Document(file_name="segmentation.nii.gz", render=bodies_nifti, measured=True),
     Document(file_name="segmentation_posterior.nii.gz", render=posterior_nifti, measured=True),
     Document(file_name="report.sr.dcm", render=report_sr_dcm, dicom=True),
-    Document(file_name="segmentation.seg.dcm", render=segmentation_dcm, dicom=True, measured=True, segments=True),
+    Document(file_name="segmentation.seg.dcm", render=segmentation_dcm, dicom=True, measured=True, segments=True, per_series=True),
     Document(file_name="capture.sc.dcm", render=capture_sc_dcm, dicom=True, measured=True),
     Document(file_name="report.pdf.dcm", render=report_pdf_dcm, dicom=True),
-    Document(file_name="points.pr.dcm", render=points_pr_dcm, dicom=True, measured=True, points=True),
+    Document(file_name="points.pr.dcm", render=points_pr_dcm, dicom=True, measured=True, points=True, per_series=True),
     Document(file_name="report.oru.hl7", render=report_oru, dicom=True, patient_id=True),
     Document(file_name="report-pdf.oru.hl7", render=report_oru_pdf, dicom=True, patient_id=True),
     Document(file_name="report.fhir.json", render=report_fhir, dicom=True),
@@ -59,7 +66,12 @@ def render_all(document_input: DocumentInput) -> dict[str, bytes]:
     A result that is not evaluable has the reports with its reasons and no picture or segmentation; an input without usable UIDs, or
     a NIfTI file, has no DICOM objects.
     """
-    return {document.file_name: document.render(document_input) for document in DOCUMENTS if _applies(document, document_input)}
+    made = {}
+    for document in DOCUMENTS:
+        inputs = stack_inputs(document_input) if document.per_series else (document_input,)
+        wanted = [entry for entry in inputs if _applies(document, entry)]
+        made.update({document.named(number): document.render(entry) for number, entry in enumerate(wanted, start=1)})
+    return made
 
 
 def _applies(document: Document, document_input: DocumentInput) -> bool:

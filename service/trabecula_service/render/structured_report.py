@@ -46,6 +46,7 @@ from trabecula_service.render.image_library import image_library, sop_reference
 from trabecula_service.render.segmentation_object import segment_numbers
 from trabecula_service.render.signature import sign
 from trabecula_service.render.source_slices import bone_slices, source_references
+from trabecula_service.render.stack_inputs import stack_inputs
 from trabecula_service.render.uids import DEVICE_UID, derived_uid, tracking_uid
 from trabecula_service.result import Heights, Level
 
@@ -58,11 +59,11 @@ Group: TypeAlias = VolumetricROIMeasurementsAndQualitativeEvaluations | Measurem
 
 def report_sr_dcm(document_input: DocumentInput) -> bytes:
     """``report.sr.dcm``: complete; preliminary and unverified until a reader signs."""
-    references = source_references(document_input)
-    references = [references[index] for index in bone_slices(document_input)]
-    numbers = segment_numbers(document_input.bodies) if document_input.result.status != "not_evaluable" else {}
     algorithm = _algorithm(document_input)
-    groups = [_level_group(document_input, level, numbers, algorithm) for level in document_input.result.levels]
+    series = [_MeasuredSeries(entry) for entry in stack_inputs(document_input)]
+    # Each level refers to the series and the segmentation that it was measured in; the groups stand in the order of the column.
+    made = {level.name: _level_group(each.input, level, each.segments, algorithm) for each in series for level in each.input.result.levels}
+    groups = [made[level.name] for level in document_input.result.levels]
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_observer(document_input)),
         procedure_reported=concepts.CT_OF_SPINE_REPORTED,
@@ -80,12 +81,22 @@ def report_sr_dcm(document_input: DocumentInput) -> bytes:
     report.update(content)
     # Rows of TID 1500: the image library stands before the measurements, which are last.
     *context, measurements = content.ContentSequence
-    report.ContentSequence = DicomSequence([*context, image_library(document_input, references), measurements])
-    evidence = [references, *([[_segmentation_evidence(document_input)]] if numbers else [])]
+    report.ContentSequence = DicomSequence([*context, image_library([(each.input, each.references) for each in series]), measurements])
+    evidence = [each.references for each in series] + [[_segmentation_evidence(each.input)] for each in series if each.segments]
     report.CurrentRequestedProcedureEvidenceSequence = DicomSequence([_evidence_of_study(evidence)])
     report.PerformedProcedureCodeSequence = DicomSequence()
     report.ReferencedPerformedProcedureStepSequence = DicomSequence()
     return to_bytes(report)
+
+
+class _MeasuredSeries:
+    """One series of the report: its levels, the slices that show them, and the segment numbers of its segmentation."""
+
+    def __init__(self, document_input: DocumentInput) -> None:
+        self.input = document_input
+        references = source_references(document_input)
+        self.references = [references[index] for index in bone_slices(document_input)]
+        self.segments = segment_numbers(document_input.bodies) if document_input.result.status != "not_evaluable" else {}
 
 
 def _evidence_of_study(series: Sequence[Sequence[Dataset]]) -> Dataset:

@@ -6,34 +6,21 @@ Pure: the page calls it for each move of a point, and the analysis process for t
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from trabecula_calibration.chosen_levels import LevelReading, mean_of_chosen
-from trabecula_calibration.contrast import Phase
-from trabecula_calibration.density import CATEGORY_BARRING_CODES, CATEGORY_SOURCE, Basis, LevelHu
-from trabecula_calibration.physics import Material
+from trabecula_calibration.density import CATEGORY_BARRING_CODES
 from trabecula_morphometry.codes import Code
-from trabecula_morphometry.deformity import LevelShape, deformed_levels
-from trabecula_morphometry.expected import ExpectedHeights, LevelHeights, expected_heights
-from trabecula_morphometry.genant import HeightLoss as LossOfHeight
-from trabecula_morphometry.genant import certain_enough, genant_grade, height_loss, summarise
-from trabecula_morphometry.levels import GRADED_LEVELS
-from trabecula_morphometry.measure import ADULT_YEARS, DEFAULT_SETTINGS, SPOILS_DENSITY
-from trabecula_morphometry.norms import NORMS
+from trabecula_morphometry.genant import summarise
+from trabecula_morphometry.measure import SPOILS_DENSITY
 from trabecula_morphometry.vertebra import PointLps
 from trabecula_service.pipeline.conclude import fractures_of, status_of
+from trabecula_service.pipeline.regrade import PLACES, density_over, graded_levels
 from trabecula_service.result import (
     Density,
     Flag,
     Genant,
-    HeightLoss,
     Heights,
     Level,
-    LevelDensity,
     Numbering,
     Result,
-    SixPoints,
-    TrabecularHu,
     flag,
 )
 from trabecula_service.review.edits import Edits, Exclusion, ExclusionReason
@@ -43,8 +30,6 @@ from trabecula_service.review.names import renamed
 READER_RELATIVE_SD = 0.031
 """One sigma of a height between points that a reader set: coefficient of variation 3.1-3.2 % (Guglielmi, clinical-facts 4.2)."""
 
-_PLACES = ("anterior", "middle", "posterior")
-_RECOMPUTED = frozenset({Code.FRACTURED, Code.NO_REFERENCE_HEIGHT, Code.DEFORMITY_NOT_FRACTURE, Code.LEVEL_NOT_GRADED})
 _MOVED_WORDS = "Height points moved by the reader."
 
 
@@ -62,7 +47,14 @@ def amended(result: Result, edits: Edits) -> Result:
     excluded = {names[entry.level]: entry for entry in edits.excluded}
     moved = {names[entry.level] for entry in edits.moved}
     levels = [_with_points(level, edits).model_copy(update={"name": names[level.name]}) for level in result.levels]
-    levels, patterns = _graded(levels, result, excluded, moved)
+    levels, patterns = graded_levels(
+        levels,
+        result.acquisition,
+        result.source.slice_spacing_mm,
+        left_out=set(excluded),
+        no_witness={name for name, entry in excluded.items() if entry.reason is not ExclusionReason.DEFORMITY},
+        sure=moved,
+    )
     levels = [_without(level, excluded.get(level.name)) for level in levels]
     density = _density(result, levels)
     summary = summarise({level.name: level.genant.grade for level in levels}, [level.name for level in levels])
@@ -127,90 +119,13 @@ def _with_points(level: Level, edits: Edits) -> Level:
     points = level.points_lps_mm.model_copy(update=moves)
     heights: dict[str, float | None] = level.heights_mm.model_dump()
     sds: dict[str, float | None] = level.heights_sd_mm.model_dump()
-    for place in _PLACES:
+    for place in PLACES:
         if f"{place}_superior" in moves or f"{place}_inferior" in moves:
             height = math.dist(getattr(points, f"{place}_superior"), getattr(points, f"{place}_inferior"))
             if height < 1.0:
                 raise ReviewError("the upper and the lower point lie on each other", where=f"{level.name} {place}", hint="move them apart")
             heights[place], sds[place] = round(height, 2), round(READER_RELATIVE_SD * height, 2)
     return level.model_copy(update={"points_lps_mm": points, "heights_mm": Heights(**heights), "heights_sd_mm": Heights(**sds)})
-
-
-def _graded(
-    levels: Sequence[Level], result: Result, excluded: Mapping[str, Exclusion], moved: set[str]
-) -> tuple[list[Level], dict[str, str]]:
-    """Expected heights, losses and grades of all levels, and the deformities by name."""
-    adult = result.acquisition.age_years is None or result.acquisition.age_years >= ADULT_YEARS
-    witnesses = [level for level in levels if _is_witness(level, excluded.get(level.name))]
-    expected = expected_heights([_level_heights(level) for level in witnesses], result.acquisition.sex)
-    losses = {level.name: _loss(level, expected.get(level.name)) for level in witnesses}
-    shapes = [
-        LevelShape(name=level.name, wedge_angle_deg=_wedge_angle_deg(level.points_lps_mm, level.heights_mm), loss=losses[level.name])
-        for level in witnesses
-        if level.points_lps_mm is not None and level.heights_mm is not None
-    ]
-    patterns = deformed_levels(shapes)
-    thick = result.source.spacing_mm[2] > DEFAULT_SETTINGS.heights_spacing_mm + 0.05
-    graded = []
-    for level in levels:
-        codes = [code for code in level.excluded if code not in _RECOMPUTED]
-        given = expected.get(level.name)
-        loss = losses.get(level.name)
-        genant, expected_mm, height_losses = Genant(), None, None
-        if level.name not in GRADED_LEVELS or not adult or not level.complete:
-            codes.append(Code.LEVEL_NOT_GRADED)
-        elif level.heights_mm is not None and loss is None:
-            codes += [] if level.name in excluded else [Code.NO_REFERENCE_HEIGHT]
-        elif loss is not None and given is not None:
-            expected_mm = _heights(given.heights_mm.tolist(), 2)
-            values = _heights(loss.positions.as_array().tolist(), 4)
-            height_losses = HeightLoss(**values.model_dump(), max=round(loss.max, 4))
-            grade = genant_grade(loss)
-            unsure = thick and level.name not in moved and not certain_enough(grade, DEFAULT_SETTINGS.thick_slice_probability)
-            if level.name in patterns:
-                codes.append(Code.DEFORMITY_NOT_FRACTURE)
-            elif not unsure:
-                codes = [code for code in codes if code is not Code.SLICES_TOO_THICK]
-                p0, p1, p2, p3 = (round(float(p), 4) for p in grade.probability)
-                genant = Genant(grade=grade.grade, type=grade.type.value if grade.type else None, probability=(p0, p1, p2, p3))
-                codes += [Code.FRACTURED] if grade.grade >= 1 else []
-        graded.append(
-            level.model_copy(update={"expected_mm": expected_mm, "height_loss": height_losses, "genant": genant, "excluded": codes})
-        )
-    return graded, patterns
-
-
-def _is_witness(level: Level, exclusion: Exclusion | None) -> bool:
-    """Whether the heights of a level say something about its neighbours."""
-    return level.heights_mm is not None and level.name in NORMS and (exclusion is None or exclusion.reason is ExclusionReason.DEFORMITY)
-
-
-def _level_heights(level: Level) -> LevelHeights:
-    return LevelHeights(name=level.name, heights_mm=_three(level.heights_mm), sd_mm=_three(level.heights_sd_mm))
-
-
-def _three(heights: Heights | None) -> tuple[float, float, float]:
-    values = [getattr(heights, place, None) for place in _PLACES]
-    first, second, third = (math.nan if value is None else float(value) for value in values)
-    return first, second, third
-
-
-def _loss(level: Level, expected: ExpectedHeights | None) -> LossOfHeight | None:
-    if expected is None:
-        return None
-    own = _level_heights(level)
-    return height_loss(np.array(own.heights_mm), np.array(own.sd_mm), expected.heights_mm, expected.relative_sd)
-
-
-def _wedge_angle_deg(points: SixPoints, heights: Heights) -> float:
-    upper = math.dist(points.anterior_superior, points.posterior_superior)
-    lower = math.dist(points.anterior_inferior, points.posterior_inferior)
-    return math.degrees(math.atan2((heights.posterior or 0.0) - (heights.anterior or 0.0), 0.5 * (upper + lower)))
-
-
-def _heights(values: Sequence[float], digits: int) -> Heights:
-    anterior, middle, posterior = (round(float(value), digits) for value in values)
-    return Heights(anterior=anterior, middle=middle, posterior=posterior)
 
 
 def _without(level: Level, exclusion: Exclusion | None) -> Level:
@@ -229,34 +144,12 @@ def _density(result: Result, levels: Sequence[Level]) -> Density:
     barred = bool(CATEGORY_BARRING_CODES & {entry.code for entry in result.flags}) or Code.VOI_STYLE in {
         entry.code for entry in result.flags
     }
-    readings = [_reading(level, level.hu, level.density) for level in levels if level.hu is not None and level.density is not None]
-    if not readings or old.material is None or old.basis == "none":
+    if old.material is None or old.basis == "none" or all(level.density is None for level in levels):
         return old
     same = {level.name: level.excluded for level in levels}
     if old.mean_mg_cm3 is not None and _is_unchanged(result, same):
         return old
-    chosen = mean_of_chosen(
-        readings,
-        material=Material(old.material),
-        basis=Basis(old.basis),
-        phase=Phase(result.acquisition.contrast.phase),
-        age_years=result.acquisition.age_years,
-        barred=barred,
-    )
-    if chosen.mean is None:
-        # Without a mean there is no density at study level; what the levels carry stays with them.
-        return Density()
-    low, high = chosen.mean.interval95
-    return old.model_copy(
-        update={
-            "mean_mg_cm3": round(chosen.mean.value_mg_cm3, 1),
-            "interval95": (round(low, 1), round(high, 1)),
-            "levels": list(chosen.levels_used),
-            "category": chosen.category.value if chosen.category else None,
-            "category_source": CATEGORY_SOURCE if chosen.category else None,
-            "uncertainty": [],
-        }
-    )
+    return density_over(old, levels, result.acquisition, barred=barred)
 
 
 def _is_unchanged(result: Result, excluded: Mapping[str, Sequence[Code]]) -> bool:
@@ -264,12 +157,6 @@ def _is_unchanged(result: Result, excluded: Mapping[str, Sequence[Code]]) -> boo
     before = {level.name: SPOILS_DENSITY.isdisjoint(level.excluded) for level in result.levels if level.hu is not None}
     after = {name: SPOILS_DENSITY.isdisjoint(codes) for name, codes in excluded.items() if name in before}
     return before == after and set(excluded) == {level.name for level in result.levels}
-
-
-def _reading(level: Level, hu: TrabecularHu, density: LevelDensity) -> LevelReading:
-    usable = SPOILS_DENSITY.isdisjoint(level.excluded)
-    own = LevelHu(name=level.name, mean_hu=hu.mean, sd_hu=hu.sd, volume_mm3=hu.volume_mm3, usable=usable)
-    return LevelReading(hu=own, value_mg_cm3=density.value_mg_cm3, interval95=density.interval95)
 
 
 def _numbering(result: Result, edits: Edits) -> Numbering:

@@ -10,8 +10,7 @@ from pydicom import dcmread
 from trabecula_morphometry.errors import InputError
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import Grid, LabelVolume
-from trabecula_service.dicom.image import CtImage
-from trabecula_service.dicom.read import open_input
+from trabecula_service.dicom.measured_image import measured_image
 from trabecula_service.pipeline.documents import write_documents
 from trabecula_service.pipeline.request import EXIT_DONE, EXIT_UNREADABLE, AnalyzeOutcome, AnalyzeRequest, Progress
 from trabecula_service.result import Result, Signature
@@ -28,7 +27,7 @@ def sign_version(request: AnalyzeRequest, order: ReviewOrder, report: Progress) 
     report("read", 0.0)
     try:
         result = signed_result(base, order)
-        image = _image_of(request.input, base)
+        image = measured_image(request.input, base.source)
         bodies, posterior = (_masks(path, image.volume.grid, base, order) for path in (order.bodies, order.posterior))
     except (InputError, ReviewError) as refusal:
         return AnalyzeOutcome(exit_code=EXIT_UNREADABLE, message=" ".join(str(refusal).split()))
@@ -62,15 +61,6 @@ def signed_result(base: Result, order: ReviewOrder) -> Result:
     else:
         result = amended(base, order.edits) if order.verdict is Verdict.AMENDED else base
     return result.model_copy(update={"signature": signature})
-
-
-def _image_of(folder: Path, base: Result) -> CtImage:
-    """The image that was measured, told by its content where the result names it."""
-    with open_input(folder, series_uid=base.source.series_instance_uid) as offered:
-        for image in offered.images():
-            if base.source.content_sha256 in (None, image.source.content_sha256):
-                return image
-    raise InputError("the images of this version are no longer there", where="input", hint="send the series again")
 
 
 def _masks(path: Path | None, grid: Grid, base: Result, order: ReviewOrder) -> LabelVolume:
