@@ -388,13 +388,28 @@ class ApiSettings(_Section):
     port: Port = 8120
     """TCP port of the page; 0 takes a free one."""
     allow_remote: bool = False
-    """Must be true for any other address than this machine's. Callers from elsewhere need a key or a log-in (`[auth]`), but the page
-    itself speaks plain HTTP: put a proxy with TLS in front."""
+    """Must be true for any other address than this machine's. Callers from elsewhere need a key or a log-in (`[auth]`). Give a
+    certificate too, or put a proxy with TLS in front: otherwise names and keys go over the network in the clear."""
+    tls_certificate: Path | None = None
+    """Certificate chain (PEM) of the page; with it and the key it answers by https only (TLS 1.2 or newer), cookies are sent by https
+    only, and browsers are told to call this host by https for a year (HSTS). A renewed file is taken without a restart. Off by default."""
+    tls_key: Path | None = None
+    """Private key (PEM) of the certificate."""
+    redirect_port: Port | None = None
+    """With a certificate: a second port that answers plain HTTP with the https address of the same page. None by default."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     """Host names under which the page may be called; others are refused, which stops a foreign web page from reading it through a
     visitor's browser."""
     organization: str = "not stated"
     """Your institution, as it stands beside the reader's name in signed reports."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: give both or none")
+        if self.redirect_port is not None and self.tls_certificate is None:
+            raise ValueError("redirect_port needs tls_certificate and tls_key")
+        return self
 
 
 class BackfillSettings(_Section):
@@ -582,7 +597,8 @@ def _check_exposure(settings: Settings, path: Path | None) -> None:
     if settings.api.host in ("127.0.0.1", "::1", "localhost") or settings.api.allow_remote:
         return
     raise SettingsError(
-        f"api.host = {settings.api.host!r} would send patient names over the network in the clear",
+        f"api.host = {settings.api.host!r} would answer other machines",
         where=str(path or "defaults"),
-        hint="keep 127.0.0.1, or set api.allow_remote = true behind a proxy that brings TLS, and api.allowed_hosts to its names",
+        hint="keep 127.0.0.1, or set api.allow_remote = true with api.tls_certificate and api.tls_key, or behind a proxy that brings TLS, "
+        "and api.allowed_hosts to its names",
     )

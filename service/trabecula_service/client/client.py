@@ -1,7 +1,9 @@
 """A typed client of the REST interface; answers are the service's own models, so both sides always agree."""
 
+import ssl
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -37,14 +39,24 @@ class TrabeculaClient:
     ----------
     url : such as "https://trabecula.example.org" or "http://127.0.0.1:8120".
     api_key : sent as a bearer token where the service asks for one.
+    ca_file : certificates (PEM) that the service's is checked against; those of the system by default.
     transport : stands in for the network in tests.
     """
 
     def __init__(
-        self, url: str, *, api_key: str | None = None, timeout_seconds: float = _LONG_SECONDS, transport: httpx2.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = _LONG_SECONDS,
+        ca_file: Path | None = None,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file is not None else True
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx2.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout_seconds, trust_env=False, transport=transport)
+        self._http = httpx2.Client(
+            base_url=url.rstrip("/"), headers=headers, timeout=timeout_seconds, trust_env=False, transport=transport, verify=verify
+        )
         self._known: dict[str, tuple[str, bytes]] = {}
 
     def __enter__(self) -> Self:
