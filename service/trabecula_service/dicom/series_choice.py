@@ -18,7 +18,8 @@ from trabecula_service.dicom.files import input_files, kind_of_file
 from trabecula_service.dicom.image import NotEvaluableError
 from trabecula_service.dicom.read import CandidateList, quiet, require_usable, survey, why_not
 
-Verdict = Literal["chosen", "not chosen", "refused"]
+Verdict = Literal["chosen", "joined", "not chosen", "refused"]
+"""Joined: measured beside the chosen one, because it shows another part of the spine."""
 
 
 class _Shown(BaseModel):
@@ -49,7 +50,7 @@ class SeriesRow(_Shown):
     points: float
     verdict: Verdict
     reason: str
-    """Why it was not chosen, or is refused; empty for the one chosen."""
+    """Why it was not chosen, or is refused; empty for what is measured."""
 
     @property
     def name(self) -> str:
@@ -101,10 +102,10 @@ def choice_table(found: CandidateList, rules: ChoiceRules, *, descriptions: bool
     """The table of a surveyed input (pure)."""
     try:
         require_usable(found, "the input")
-        refusal, chosen = "", found.usable[0]
+        refusal, measured = "", (found.usable[0], *found.companions(found.usable[0]))
     except (InputError, NotEvaluableError) as error:
-        refusal, chosen = " ".join(str(error).split()), None
-    rows = [_row(candidate, chosen, rules, descriptions) for candidate in (*found.usable, *found.refused)]
+        refusal, measured = " ".join(str(error).split()), ()
+    rows = [_row(candidate, measured, rules, descriptions) for candidate in (*found.usable, *found.refused)]
     return ChoiceTable(
         most_points=rules.most_points,
         series=tuple(rows),
@@ -114,9 +115,8 @@ def choice_table(found: CandidateList, rules: ChoiceRules, *, descriptions: bool
     )
 
 
-def _row(candidate: Candidate, chosen: Candidate | None, rules: ChoiceRules, descriptions: bool) -> SeriesRow:
+def _row(candidate: Candidate, measured: Sequence[Candidate], rules: ChoiceRules, descriptions: bool) -> SeriesRow:
     facts, header = candidate.facts, candidate.stack.slices[0].header
-    verdict: Verdict = "refused" if candidate.refusal is not None else "chosen" if candidate is chosen else "not chosen"
     return SeriesRow(
         series_number=candidate.series_number,
         series_instance_uid=candidate.series_instance_uid,
@@ -131,17 +131,25 @@ def _row(candidate: Candidate, chosen: Candidate | None, rules: ChoiceRules, des
         if facts
         else (),
         points=round(candidate.points, 2),
-        verdict=verdict,
-        reason=_reason(candidate, chosen, rules),
+        verdict=_verdict(candidate, measured),
+        reason=_reason(candidate, measured, rules),
     )
 
 
-def _reason(candidate: Candidate, chosen: Candidate | None, rules: ChoiceRules) -> str:
-    if candidate is chosen:
+def _verdict(candidate: Candidate, measured: Sequence[Candidate]) -> Verdict:
+    if candidate.refusal is not None:
+        return "refused"
+    if candidate not in measured:
+        return "not chosen"
+    return "chosen" if candidate is measured[0] else "joined"
+
+
+def _reason(candidate: Candidate, measured: Sequence[Candidate], rules: ChoiceRules) -> str:
+    if candidate in measured:
         return ""
     if candidate.refusal is not None:
         return f"{candidate.refusal.code}: {candidate.refusal.detail.rstrip('.')}"
-    return why_not(candidate, chosen, rules) if chosen is not None else "nothing of the input is measured"
+    return why_not(candidate, measured[0], rules) if measured else "nothing of the input is measured"
 
 
 def _split(found: CandidateList) -> tuple[str, ...]:

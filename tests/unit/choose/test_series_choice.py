@@ -49,6 +49,14 @@ def test_each_rule_shows_its_points_and_the_loser_its_reason(study: Path) -> Non
         assert row.points == pytest.approx(sum(score.earned for score in row.scores), abs=0.1)
 
 
+def test_series_that_show_the_rest_of_the_spine_are_joined(tmp_path: Path) -> None:
+    lower = ct_series(series="lower", series_number=4, shape_zyx=(30, 64, 72))
+    upper = ct_series(series="upper", series_number=5, shape_zyx=(25, 64, 72), center_lps_mm=(0.0, 0.0, 65.0))
+    (lower + upper).write(tmp_path)
+    rows = table_of(tmp_path).series
+    assert [(row.series_number, row.verdict, row.reason) for row in rows] == [(4, "chosen", ""), (5, "joined", "")]
+
+
 def test_two_acquisitions_in_one_series_are_said_to_be_taken_apart(study: Path) -> None:
     assert table_of(study).split == ("series 5 is taken apart into 2 acquisitions of 20 and 20 slices",)
 
