@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Float, Integer, Row, bindparam, delete, exists, func, insert, or_, select, update
 
 from trabecula_service.ledger.outbox import cancel_deliveries
 from trabecula_service.ledger.schema import associations, instances, jobs, studies, versions
@@ -16,6 +16,7 @@ from trabecula_service.receive.header import ObjectHeader, Unreadable
 from trabecula_service.receive.object_kinds import is_ct, is_own_result
 
 _ACTOR = "receive"
+_CT_REASON = "CT image"
 _ACTIVITY_SECONDS = 0.25
 """The time of the last object is written so often; far below any quiet time."""
 
@@ -39,6 +40,28 @@ _STUDY = (
     .where(studies.c.study_instance_uid == bindparam("uid"))
 )
 _INSERT = insert(instances).inline()
+_VALUES = (
+    "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "series_instance_uid", "association_id", "kind", "reason", "sha256",
+    "size_bytes", "received_at",
+)  # fmt: skip
+_ONE_MORE_IMAGE = insert(instances).from_select(
+    [*_VALUES, "study_id", "first_version"],
+    select(*(bindparam(name, type_=instances.c[name].type) for name in _VALUES), versions.c.study_id, versions.c.number)
+    .select_from(studies)
+    .join(versions, (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version))
+    .where(
+        studies.c.study_instance_uid == bindparam("study_instance_uid"),
+        studies.c.patient_key == bindparam("patient_key"),
+        versions.c.state == State.RECEIVING,
+        versions.c.last_activity_at.between(bindparam("active_since", type_=Float), bindparam("received_at", type_=Float)),
+        or_(
+            bindparam("announced_objects", type_=Integer).is_(None),
+            studies.c.announced_objects == bindparam("announced_objects", type_=Integer),
+        ),
+        ~exists().where(instances.c.sop_instance_uid == bindparam("sop_instance_uid")),
+    ),
+)
+"""What nearly every object is: an image that is new, of a study that is being received. One statement, where all questions take three."""
 
 
 class Kind(StrEnum):
@@ -77,6 +100,8 @@ class Intake:
 
 def record_object(connection: Connection, stored: StoredObject, header: ObjectHeader | Unreadable, now: float) -> Intake:
     """Enter one stored object, in the caller's transaction; call it before the sender is told of success."""
+    if isinstance(header, ObjectHeader) and _file_one_more(connection, stored, header, now):
+        return Intake(kind=Kind.CT, reason=_CT_REASON)
     same_uid = connection.execute(_SAME_UID, {"uid": stored.sop_instance_uid}).all()
     for known in same_uid:
         if known.sha256 == stored.sha256:
@@ -103,6 +128,35 @@ def record_object(connection: Connection, stored: StoredObject, header: ObjectHe
         reason = "the Patient ID differs from that of the study's first object; two patients are never mixed"
         return _set_aside(connection, stored, Kind.CONFLICT, reason, now, header, study.study_id)
     return _file(connection, stored, header, study, now)
+
+
+def _file_one_more(connection: Connection, stored: StoredObject, header: ObjectHeader, now: float) -> bool:
+    """Enter one more image of a study that is being received, if that is what it is."""
+    if not is_ct(header.sop_class_uid) or is_own_result(header) or header.sop_instance_uid != stored.sop_instance_uid:
+        return False
+    values = {
+        **_stored_values(stored, header.series_instance_uid, Kind.CT, _CT_REASON, now),
+        "study_instance_uid": header.study_instance_uid,
+        "patient_key": patient_key(header),
+        "active_since": now - _ACTIVITY_SECONDS,
+        "announced_objects": header.announced_objects,
+    }
+    return connection.execute(_ONE_MORE_IMAGE, values).rowcount == 1
+
+
+def _stored_values(stored: StoredObject, series_uid: str, kind: Kind, reason: str, now: float) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": stored.sop_instance_uid,
+        "sop_class_uid": stored.sop_class_uid,
+        "transfer_syntax_uid": stored.transfer_syntax_uid,
+        "series_instance_uid": series_uid,
+        "association_id": stored.association_id,
+        "kind": kind,
+        "reason": reason,
+        "sha256": stored.sha256,
+        "size_bytes": stored.size_bytes,
+        "received_at": now,
+    }
 
 
 def _find_study(connection: Connection, study_instance_uid: str) -> Row[*tuple[Any, ...]] | None:
@@ -191,7 +245,7 @@ def _set_aside(
 
 def _file(connection: Connection, stored: StoredObject, header: ObjectHeader, study: Row[*tuple[Any, ...]] | None, now: float) -> Intake:
     kind = Kind.CT if is_ct(header.sop_class_uid) else Kind.OTHER
-    reason = "CT image" if kind is Kind.CT else "not a CT image: kept, not analysed"
+    reason = _CT_REASON if kind is Kind.CT else "not a CT image: kept, not analysed"
     version = study if study is not None else _new_study(connection, header, now)
     study_id, number = str(version.study_id), version.number
     if version.state == State.RECEIVING:
@@ -278,18 +332,5 @@ def _insert_instance(
     study_id: str | None,
     first_version: int | None,
 ) -> None:
-    values = {
-        "sop_instance_uid": stored.sop_instance_uid,
-        "sop_class_uid": stored.sop_class_uid,
-        "transfer_syntax_uid": stored.transfer_syntax_uid,
-        "series_instance_uid": series_uid,
-        "study_id": study_id,
-        "first_version": first_version,
-        "association_id": stored.association_id,
-        "kind": kind,
-        "reason": reason,
-        "sha256": stored.sha256,
-        "size_bytes": stored.size_bytes,
-        "received_at": now,
-    }
-    connection.execute(_INSERT, values)
+    values = _stored_values(stored, series_uid, kind, reason, now)
+    connection.execute(_INSERT, {**values, "study_id": study_id, "first_version": first_version})

@@ -119,9 +119,18 @@ class ObjectStore:
             # Some network shares know no hard links.
             return self._replace(temporary, file, stored)
         temporary.unlink()
-        # In another thread, so that the ledger is written meanwhile. The name comes with the content on most file systems.
-        synced = self._syncing.submit(_sync, file, stored.path.parent)
-        return Placed(file=stored, wait=synced.result)
+        # Side by side, also with the ledger's: the kernel answers flushes that wait together with one.
+        content = self._syncing.submit(os.fsync, file.fileno())
+        name = self._syncing.submit(sync_folder, stored.path.parent)
+
+        def wait() -> None:
+            try:
+                content.result()
+                name.result()
+            finally:
+                file.close()
+
+        return Placed(file=stored, wait=wait)
 
     def _place_beside(self, temporary: Path, file: BinaryIO, stored: StoredFile) -> Placed:
         if _content_hash(stored.path) != stored.sha256:
@@ -206,12 +215,6 @@ class ObjectWriter:
         """Leave nothing behind."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-
-def _sync(file: BinaryIO, folder: Path) -> None:
-    with file:
-        os.fsync(file.fileno())
-    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
