@@ -40,6 +40,7 @@ SPEAKERS = {
     "trabecula_service.dicom.stacks": ("_split",),
     "trabecula_service.pipeline.analyze": ("_finish",),
     "trabecula_service.pipeline.conclude": ("numbering_flags", "_numbering_flags"),
+    "trabecula_service.pipeline.join_results": ("_said_of_stacks",),
     "trabecula_service.pipeline.measurement": (
         "_gap_flags",
         "_tissue_flags",
