@@ -114,6 +114,17 @@ def slow_once(request: AnalyzeRequest, progress: Progress | None = None) -> Anal
     return analyze(request, progress)
 
 
+def when_released(request: AnalyzeRequest, progress: Progress | None = None) -> AnalyzeOutcome:
+    """Waits, the first time, until the file beside the mark is there; so the test has time to fill the queue."""
+    mark = Path(os.environ["TRABECULA_TEST_MARK"])
+    if not mark.exists():
+        mark.touch()
+        deadline = time.monotonic() + SLOW_SECONDS
+        while not mark.with_suffix(".go").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    return analyze(request, progress)
+
+
 def half_a_second(request: AnalyzeRequest, progress: Progress | None = None) -> AnalyzeOutcome:
     """Takes half a second of the clock and nearly none of the processor, so that workers can be compared on a busy machine."""
     time.sleep(0.5)

@@ -21,7 +21,9 @@ def settle_due(connection: Connection, queue: JobQueue, settings: SeriesSettings
     connection.execute(update(versions).where(receiving, versions.c.first_object_at > now).values(first_object_at=now))
     settled = 0
     with_study = select(versions, studies.c.announced_objects).join(studies, studies.c.id == versions.c.study_id)
-    for version in connection.execute(with_study.where(receiving)).all():
+    # Those that are complete at the same look are queued in the order in which they came.
+    in_order = with_study.where(receiving).order_by(versions.c.first_object_at, versions.c.id)
+    for version in connection.execute(in_order).all():
         reason = _why_complete(connection, version, settings, now)
         if reason:
             _settle(connection, queue, version, reason, now)
