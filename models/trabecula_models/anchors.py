@@ -7,6 +7,7 @@ from scipy import ndimage
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_models.locate import LocatedColumn
+from trabecula_models.naming import RIB_BORNE
 from trabecula_morphometry.volume import Grid
 
 SACRUM_LEAST_ML, SACRUM_SURE_ML = 8.0, 25.0
@@ -25,6 +26,15 @@ passes L1 and its transverse process looks like one; here neither reaches (four 
 
 RIB_FULL_ML = 0.55
 """Rib in that box on the stronger side for a sure rib."""
+
+RIB_TRACED, RIB_GAP_VOXELS = 0.3, 2
+"""A rib is followed where its class has this probability, across gaps of twice as many voxels: thin ribs come in crumbs."""
+
+RIB_AROUND_MM = 15.0
+"""A rib runs downwards from its head: what lies further above is the rib of the level above."""
+
+AT_EDGE_MM = 4.0
+"""A rib that comes this near to the end of the view goes on beyond it."""
 
 
 def sacrum_mask(maps: ClassMaps, voxel_ml: float) -> NDArray[np.bool_] | None:
@@ -69,8 +79,7 @@ def rib_probability(
     """
     out = np.full(len(chain), np.nan)
     voxel_ml = grid.voxel_volume_mm3 / 1000.0
-    rib = maps.rib > 0.5
-    points = grid.to_lps(np.argwhere(rib)[:, ::-1])
+    points = grid.to_lps(np.argwhere(maps.rib > 0.5)[:, ::-1])
     for index, candidate in enumerate(chain):
         center = candidate.center_lps_mm
         sides_seen, amounts = 0, [0.0]
@@ -79,16 +88,48 @@ def rib_probability(
             if not view_low_lps_mm[0] <= outermost <= view_high_lps_mm[0]:
                 continue
             sides_seen += 1
-            away = (points - center) * [side, 1.0, 1.0]
-            inside = (away[:, 0] > RIB_SIDE_MM[0]) & (away[:, 0] < RIB_SIDE_MM[1])
-            inside &= (away[:, 1] > RIB_DEPTH_MM[0]) & (away[:, 1] < RIB_DEPTH_MM[1])
-            inside &= np.abs(away[:, 2] - 2.0) < RIB_HEIGHT_MM
-            amounts.append(float(inside.sum()) * voxel_ml)
+            amounts.append(float(_beside(points, center, side).sum()) * voxel_ml)
         whole_height = view_low_lps_mm[2] + 10.0 < center[2] < view_high_lps_mm[2] - 6.0
         if sides_seen and whole_height:
             share = min(max(amounts) / RIB_FULL_ML, 1.0)
             out[index] = 0.04 + 0.92 * share**2 / (share**2 + (1 - share) ** 2) if share < 1 else 0.96
     return out
+
+
+def _beside(points_lps_mm: NDArray[np.float64], center_lps_mm: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
+    """Which points lie where the head and neck of a rib of this body would."""
+    away = (points_lps_mm - center_lps_mm) * [side, 1.0, 1.0]
+    inside: NDArray[np.bool_] = (away[:, 0] > RIB_SIDE_MM[0]) & (away[:, 0] < RIB_SIDE_MM[1])
+    inside &= (away[:, 1] > RIB_DEPTH_MM[0]) & (away[:, 1] < RIB_DEPTH_MM[1])
+    inside &= np.abs(away[:, 2] - 2.0) < RIB_HEIGHT_MM
+    return inside
+
+
+def last_rib_length_mm(chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid) -> float:
+    """Length of the longer rib of the lowest body that bears one, head to tip; infinite where it leaves the view, NaN without a rib."""
+    bearing = [index for index, rib in enumerate(probability) if rib > RIB_BORNE]
+    if not bearing:
+        return float("nan")
+    center = chain[bearing[-1]].center_lps_mm
+    rib = maps.rib > RIB_TRACED
+    pieces, _ = ndimage.label(ndimage.binary_dilation(rib, iterations=RIB_GAP_VOXELS))
+    voxels = np.argwhere(rib)
+    points, piece = grid.to_lps(voxels[:, ::-1]), pieces[tuple(voxels.T)]
+    low, high = grid.to_lps(np.zeros(3)), grid.to_lps(np.array(grid.shape_zyx[::-1]) - 1.0)
+    lengths = [0.0]
+    for side in (-1.0, 1.0):
+        beside = _beside(points, center, side)
+        if not beside.any():
+            continue
+        head = points[beside][np.linalg.norm(points[beside] - center, axis=1).argmin()]
+        same = (
+            np.isin(piece, np.unique(piece[beside])) & ((points[:, 0] - center[0]) * side > 0) & (points[:, 2] - center[2] < RIB_AROUND_MM)
+        )
+        distance = np.linalg.norm(points[same] - head, axis=1)
+        tip = points[same][distance.argmax()]
+        at_edge = float(np.minimum(tip - low, high - tip).min()) < AT_EDGE_MM
+        lengths.append(float("inf") if at_edge else float(distance.max()))
+    return max(lengths)
 
 
 def coarse_levels(chain: list[BodyCandidate], located: LocatedColumn) -> NDArray[np.float64]:

@@ -47,6 +47,16 @@ RIB_SEEN = {"T12": 0.88, "T13": 0.75, "T11": 0.95, "L1": 0.06}
 RIB_SEEN_THORACIC, RIB_SEEN_LUMBAR, RIB_SEEN_CERVICAL = 0.96, 0.03, 0.02
 """Cervical ribs: 0.5-1 % of people; a thirteenth rib at the top of a full thorax must not pass for one."""
 
+RIB_BORNE = 0.5
+"""A body bears a rib where the chance of it is above this."""
+
+SHORT_RIB_MM = 45.0
+"""A last rib shorter than this on both sides is a matter of convention: to VerSe'20 the first vertebra whose ribs are both under 40 mm is
+L1, to others a T12 with short ribs, and a thirteenth rib looks the same. 5 mm are added for the outline. Names are not certain then, unless
+the ribs were counted from the first one down."""
+
+SHORT_LAST_RIB = "short_last_rib"
+
 LEVEL_SD = 2.5
 """Standard deviation of the coarse network's level, in levels, all bodies together: its errors are common to a scan (0.7-3 seen)."""
 
@@ -85,6 +95,7 @@ class ColumnEvidence:
     steps_mm : (n - 1,) centre distances, mm.
     sacrum_below : chance that the last body is the last lumbar one, by a sacrum right below it; 0 where none was seen.
     rib_probability : (n,) chance that a rib is attached, from its voxels; NaN where ribs could not be seen.
+    last_rib_length_mm : length of the longer rib of the lowest body that bears one; infinite where it leaves the view, NaN without ribs.
     level_index : (n,) the coarse network's level counted from C1 = 0 (T1 = 7, L1 = 19); NaN where it says nothing.
     """
 
@@ -93,6 +104,7 @@ class ColumnEvidence:
     sacrum_below: float
     rib_probability: NDArray[np.float64]
     level_index: NDArray[np.float64]
+    last_rib_length_mm: float = float("nan")
 
     @property
     def positions(self) -> NDArray[np.int_]:
@@ -187,7 +199,9 @@ def name_column(evidence: ColumnEvidence) -> NamedColumn:
     # Readings that move no lumbar name (a 12th vertebra without ribs called T11 or L1 at the top) show in the levels' own confidence.
     moved = sum(weight for shift, weight in shifts.items() if shift != 0)
     sure = 1.0 - moved >= CERTAIN_PROBABILITY and by_names[best] >= LEAST_EXACT_PROBABILITY
-    certain = sure and bool(anchors) and shown_variant is None and bool((evidence.steps == 1).all())
+    short_last_rib = "last_rib" in anchors and evidence.last_rib_length_mm < SHORT_RIB_MM
+    usual = shown_variant is None and (not short_last_rib or "first_rib" in anchors)
+    certain = sure and bool(anchors) and usual and bool((evidence.steps == 1).all())
     alternatives = tuple(
         NameAlternative(shift=shift, probability=round(weight, 4))
         for shift, weight in sorted(shifts.items(), key=lambda item: -item[1])
@@ -195,7 +209,8 @@ def name_column(evidence: ColumnEvidence) -> NamedColumn:
     )
     if not certain and not alternatives:
         alternatives = (NameAlternative(shift=-1, probability=0.01), NameAlternative(shift=1, probability=0.01))
-    decision = NameDecision(certain=certain, anchors=anchors, variants=(shown_variant,) if shown_variant else (), alternatives=alternatives)
+    variants = tuple(variant for variant in (shown_variant, SHORT_LAST_RIB if short_last_rib else None) if variant)
+    decision = NameDecision(certain=certain, anchors=anchors, variants=variants, alternatives=alternatives)
     return NamedColumn(names=best, confidence=confidence, decision=decision)
 
 
@@ -205,7 +220,7 @@ def _anchors(names: tuple[str, ...], evidence: ColumnEvidence) -> tuple[str, ...
     if evidence.sacrum_below >= SACRUM_ANCHOR_PROBABILITY:
         anchors.append("sacrum")
     ribs = evidence.rib_probability
-    with_rib = [index for index, rib in enumerate(ribs) if np.isfinite(rib) and rib > 0.5]
+    with_rib = [index for index, rib in enumerate(ribs) if np.isfinite(rib) and rib > RIB_BORNE]
     if with_rib and with_rib[-1] + 1 < len(names) and np.isfinite(ribs[with_rib[-1] + 1]):
         anchors.append("last_rib")
     # The body above must be seen to bear none: beside one cut by the top of the image ribs may only be out of view.

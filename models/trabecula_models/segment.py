@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, rib_probability, sacrum_below, sacrum_mask
+from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, last_rib_length_mm, rib_probability, sacrum_below, sacrum_mask
 from trabecula_models.bodies import (
     BODY_PROBABILITY,
     SMALLEST_BODY_ML,
@@ -91,11 +91,13 @@ class SpineSegmenter:
         chain, instances = _bodies_of(maps, chain, voxel_mm)
         if not chain:
             return None
+        ribs = rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm)
         evidence = ColumnEvidence(
             steps=chain_step_levels(chain_steps_mm(chain)),
             steps_mm=chain_steps_mm(chain),
             sacrum_below=sacrum_below(chain, sacrum, grid),
-            rib_probability=rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
+            rib_probability=ribs,
+            last_rib_length_mm=last_rib_length_mm(chain, ribs, maps, grid),
             level_index=coarse_levels(chain, located),
         )
         named = name_column(evidence)

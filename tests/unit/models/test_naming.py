@@ -15,6 +15,7 @@ def column(
     steps: list[int] | None = None,
     level_index: list[float] | None = None,
     step_mm: float = LUMBAR_STEP_MM,
+    last_rib_mm: float = 90.0,
 ) -> NamedColumn:
     count = len(ribs)
     return name_column(
@@ -24,6 +25,7 @@ def column(
             sacrum_below=0.985 * float(sacrum),
             rib_probability=np.array(ribs),
             level_index=np.array(level_index or [UNSEEN] * count),
+            last_rib_length_mm=last_rib_mm,
         )
     )
 
@@ -76,3 +78,18 @@ def test_the_first_rib_is_an_anchor_only_where_the_body_above_is_seen_to_bear_no
     assert seen.names[:2] == ("C7", "T1")
     assert seen.decision.anchors == ("sacrum", "last_rib", "first_rib")
     assert at_the_edge.decision.anchors == ("sacrum", "last_rib")
+
+
+def test_short_last_ribs_leave_the_numbering_open_and_are_named() -> None:
+    ribs = [RIB, RIB, NONE, NONE, NONE, NONE, NONE]
+    short, long = column(ribs, sacrum=True, last_rib_mm=30.0), column(ribs, sacrum=True, last_rib_mm=60.0)
+    assert short.names == long.names
+    assert (short.decision.certain, short.decision.variants) == (False, ("short_last_rib",))
+    assert (long.decision.certain, long.decision.variants) == (True, ())
+    assert 1 in {entry.shift for entry in short.decision.alternatives}
+
+
+def test_short_last_ribs_do_no_harm_where_all_ribs_were_counted_from_the_first() -> None:
+    named = column([NONE] + [RIB] * 12 + [NONE] * 5, sacrum=True, step_mm=26.0, last_rib_mm=30.0)
+    assert named.names[12] == "T12"
+    assert (named.decision.certain, named.decision.variants) == (True, ("short_last_rib",))

@@ -1,0 +1,67 @@
+"""What the names are counted from is read off the outlines: which bodies bear ribs, and how long the last ones are."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trabecula_models.anchors import last_rib_length_mm, rib_probability
+from trabecula_models.bodies import ClassMaps
+from trabecula_models.column import BodyCandidate
+from trabecula_morphometry.volume import Grid, analysis_grid
+
+VOXEL_MM = 1.5
+LOW, HIGH = np.array([-75.0, -40.0, -80.0]), np.array([75.0, 75.0, 60.0])
+UPPER_CENTER, LOWER_CENTER = np.array([0.0, 0.0, 0.0]), np.array([0.0, 0.0, -33.0])
+HEAD_OFFSET_MM = np.array([18.0, 8.0, 0.0])
+DOWNWARDS = np.array([0.75, 0.35, -0.56])
+
+
+def rods(lengths_mm: tuple[float, float], gap_mm: float = 0.0) -> tuple[ClassMaps, Grid]:
+    """A view with a rib of the given lengths at the right and left of the upper body, thin and with a gap in the middle where asked."""
+    grid = analysis_grid(LOW, HIGH, VOXEL_MM)
+    z, y, x = np.meshgrid(*[np.arange(n) for n in grid.shape_zyx], indexing="ij")
+    points = grid.to_lps(np.stack([x, y, z], -1).reshape(-1, 3))
+    rib: NDArray[np.float32] = np.zeros(len(points), dtype=np.float32)
+    for side, length in zip((-1.0, 1.0), lengths_mm, strict=True):
+        mirror = np.array([side, 1.0, 1.0])
+        head, along = UPPER_CENTER + HEAD_OFFSET_MM * mirror, DOWNWARDS / np.linalg.norm(DOWNWARDS) * mirror
+        run = (points - head) @ along
+        beside = np.linalg.norm(points - head - run[:, None] * along, axis=1) < 4.5
+        rib[beside & (run >= 0) & (run <= length) & (np.abs(run - length / 2) >= gap_mm / 2)] = 0.9
+    shaped = rib.reshape(grid.shape_zyx)
+    nothing = np.zeros_like(shaped)
+    return ClassMaps(body=nothing, posterior=nothing, disc=nothing, sacrum=nothing, rib=shaped, pelvis=nothing, heat=nothing), grid
+
+
+def bodies() -> list[BodyCandidate]:
+    return [BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=center, heat=1.0) for center in (UPPER_CENTER, LOWER_CENTER)]
+
+
+def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
+    maps, grid = rods((60.0, 60.0))
+    upper, lower = rib_probability(bodies(), maps, grid, LOW, HIGH)
+    assert upper > 0.9
+    assert lower < 0.1
+
+
+@pytest.mark.parametrize("lengths_mm", [(25.0, 38.0), (55.0, 20.0)])
+def test_the_longer_rib_is_measured_from_head_to_tip(lengths_mm: tuple[float, float]) -> None:
+    maps, grid = rods(lengths_mm)
+    found = last_rib_length_mm(bodies(), rib_probability(bodies(), maps, grid, LOW, HIGH), maps, grid)
+    assert found == pytest.approx(max(lengths_mm), abs=6.0)
+
+
+def test_a_rib_in_crumbs_is_one_rib() -> None:
+    maps, grid = rods((60.0, 0.0), gap_mm=5.0)
+    found = last_rib_length_mm(bodies(), rib_probability(bodies(), maps, grid, LOW, HIGH), maps, grid)
+    assert found == pytest.approx(60.0, abs=6.0)
+
+
+def test_a_rib_that_leaves_the_view_has_no_known_end() -> None:
+    maps, grid = rods((120.0, 0.0))
+    assert last_rib_length_mm(bodies(), rib_probability(bodies(), maps, grid, LOW, HIGH), maps, grid) == np.inf
+
+
+def test_without_ribs_there_is_no_length() -> None:
+    maps, grid = rods((0.0, 0.0))
+    assert np.isnan(last_rib_length_mm(bodies(), np.array([0.04, 0.04]), maps, grid))
