@@ -28,6 +28,7 @@ NAMES = {
     3: "O'Brien^<script>alert(1)</script> {{ 7*7 }}",
 }
 KOREAN = "Hong^Gildong=洪^吉洞=홍^길동"
+WANTED = ("report.sr.dcm", "segmentation.seg.dcm", "report.pdf.dcm", "capture.sc.dcm", "rejection.ko.dcm")
 READY = "document.getElementById('room').dataset.ready === 'yes' && Object.values(readingRoom.views).every(v => v.painted === v.index)"
 
 
@@ -154,7 +155,9 @@ def main(out: Path) -> None:
         scratch = Path(scratch_name)
         pacs = start_orthanc(scratch / "orthanc")
         try:
-            with running_service(scratch / "service", analysis=ANALYSIS, pacs_port=ORTHANC_DICOM) as service:
+            with running_service(
+                scratch / "service", analysis=ANALYSIS, pacs_port=ORTHANC_DICOM, more=f"documents = {json.dumps(WANTED)}\n"
+            ) as service:
                 for number, name in NAMES.items():
                     send(service.dicom_port, list(column_series(number, PatientName=name, PatientID=f"P-{number}")))
                 send(service.dicom_port, small_ct(slices=1, PatientName=KOREAN, SpecificCharacterSet="ISO_IR 192"))
@@ -171,7 +174,9 @@ def main(out: Path) -> None:
                     answer["asked"] = sorted({url.split("/")[2] for url in browser.requested if url.startswith("http")})
                 for _ in wait_ticks(120):
                     answer["pacs"] = {number: objects_of(f"1.2.3.{number}") for number in (1, 2, 3)}
-                    if all(len(objects) >= 6 for objects in answer["pacs"].values()):
+                    if all(
+                        any(entry["Modality"] == "KO" for entry in objects) and len(objects) >= 7 for objects in answer["pacs"].values()
+                    ):
                         break
                 answer["service"] = service.url.removeprefix("http://")
                 answer["log"] = service.log()

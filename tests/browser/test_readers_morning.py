@@ -89,7 +89,19 @@ def test_the_amended_report_and_pdf_reach_the_pacs_verified_and_name_their_prede
     assert series["SeriesInstanceUID"] == first["SeriesInstanceUID"]
     documents = [tags for tags in morning["pacs"]["1"] if tags["Modality"] == "DOC"]
     assert sorted(tags["VerificationFlag"] for tags in documents) == ["UNVERIFIED", "VERIFIED"]
-    assert len({tags["SOPInstanceUID"] for tags in morning["pacs"]["1"]}) == 8
+    assert len({tags["SOPInstanceUID"] for tags in morning["pacs"]["1"]}) == 9
+
+
+def test_the_pacs_that_wants_it_gets_a_note_that_takes_the_first_objects_back(morning: dict[str, Any]) -> None:
+    for study, count in (("1", 4), ("3", 4)):
+        (note,) = [tags for tags in morning["pacs"][study] if tags["Modality"] == "KO"]
+        assert note["ConceptNameCodeSequence"][0]["CodeMeaning"] == "Rejected for Quality Reasons"
+        series = note["CurrentRequestedProcedureEvidenceSequence"][0]["ReferencedSeriesSequence"]
+        named = {entry["ReferencedSOPSequence"][0]["ReferencedSOPInstanceUID"] for entry in series}
+        there = {tags["SOPInstanceUID"]: tags for tags in morning["pacs"][study]}
+        assert len(named) == count
+        assert named <= set(there)
+        assert {there[uid].get("VerificationFlag", "UNVERIFIED") for uid in named} == {"UNVERIFIED"}
 
 
 def test_an_accepted_and_a_rejected_reading_reach_the_pacs_too(morning: dict[str, Any]) -> None:

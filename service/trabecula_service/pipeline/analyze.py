@@ -20,7 +20,7 @@ from trabecula_service.dicom.image import CtImage, NotEvaluableError
 from trabecula_service.dicom.joined_image import joined_image, joined_labels
 from trabecula_service.pipeline.acquisition_file import AcquisitionFacts, override, read_acquisition_file
 from trabecula_service.pipeline.conclude import conclude
-from trabecula_service.pipeline.documents import write_documents
+from trabecula_service.pipeline.documents import superseded_objects, write_documents
 from trabecula_service.pipeline.files import write_durably
 from trabecula_service.pipeline.join_results import join_results
 from trabecula_service.pipeline.measurement import measure_image
@@ -223,6 +223,7 @@ def _refusal_documents(request: AnalyzeRequest, result: Result, image: CtImage |
             posterior=nothing,
             created=request.created,
             version=request.version,
+            superseded=superseded_objects(request),
             language=request.language,
         )
     )

@@ -3,14 +3,18 @@
 import time
 from pathlib import Path
 
+from pydicom import dcmread
+
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service.dicom.image import CtImage
 from trabecula_service.pipeline.files import write_durably
 from trabecula_service.pipeline.request import AnalyzeRequest, Progress
 from trabecula_service.render import reading_images
-from trabecula_service.render.document_input import DocumentInput
+from trabecula_service.render.document_input import DocumentInput, SupersededObject
 from trabecula_service.render.registry import render_all
 from trabecula_service.result import Result
+
+_SOP = ("SOPClassUID", "SOPInstanceUID")
 
 
 def write_documents(
@@ -27,6 +31,7 @@ def write_documents(
         posterior=posterior.resample(grid),
         created=request.created,
         version=request.version,
+        superseded=superseded_objects(request),
         language=request.language,
     )
     files = [write_durably(request.out / name, content) for name, content in render_all(document_input).items()]
@@ -37,3 +42,16 @@ def write_documents(
     files.append(write_durably(request.out / "result.json", result.to_json().encode()))
     report("render", 1.0)
     return result, tuple(files)
+
+
+def superseded_objects(request: AnalyzeRequest) -> tuple[SupersededObject, ...]:
+    """The identity of the objects that this version takes the place of."""
+    headers = [dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", *_SOP]) for path in request.superseded]
+    return tuple(
+        SupersededObject(
+            series_instance_uid=str(header.SeriesInstanceUID),
+            sop_class_uid=str(header.SOPClassUID),
+            sop_instance_uid=str(header.SOPInstanceUID),
+        )
+        for header in headers
+    )

@@ -41,6 +41,7 @@ class AnalyzeRequest:
     language : of the sentences in the documents.
     priors : results of earlier studies of the same patient, in any order.
     reading_images : whether the images of the reading room are written too.
+    superseded : DICOM documents of earlier versions that were sent out; a note that takes them back is made of them.
     review : a reader's verdict on an earlier version: nothing is measured, its result is amended, signed and rendered anew.
     """
 
@@ -60,6 +61,7 @@ class AnalyzeRequest:
     language: str = DEFAULT_LANGUAGE
     priors: tuple[Result, ...] = ()
     reading_images: bool = False
+    superseded: tuple[Path, ...] = ()
     review: ReviewOrder | None = None
 
 

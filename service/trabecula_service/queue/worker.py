@@ -20,6 +20,7 @@ from trabecula_service.ledger.priors import prior_results
 from trabecula_service.ledger.reviews import note_result, review_of_version
 from trabecula_service.ledger.schema import deliveries, documents, instances, jobs, versions
 from trabecula_service.ledger.states import State, add_event, move
+from trabecula_service.ledger.superseded import posted_dicom_paths
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.pipeline.request import EXIT_DONE, EXIT_NOT_EVALUABLE, AnalyzeRequest
 from trabecula_service.queue.analysis_port import Analysis, Broken, Finished, Stopped
@@ -153,6 +154,7 @@ class Worker:
                 )
             ).scalars()
             priors = prior_results(connection, version.study_id)
+            superseded = posted_dicom_paths(connection, version.study_id, version.number)
             link_study(folder / "input", [self._store.path_of(sha256) for sha256 in hashes])
         return AnalyzeRequest(
             input=folder / "input",
@@ -169,6 +171,7 @@ class Worker:
             language=self._settings.language,
             priors=priors,
             reading_images=True,
+            superseded=tuple(self._places.data / path for path in superseded),
             review=self._review(lease.version_id),
         )
 

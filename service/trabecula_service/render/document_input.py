@@ -14,6 +14,15 @@ class RenderError(TrabeculaError):
     """A document cannot be made from this input."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupersededObject:
+    """A DICOM object of an earlier version of the same study."""
+
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
 class DocumentInput:
     """The result of one study version and the images it names; the same input gives the same bytes.
@@ -26,6 +35,7 @@ class DocumentInput:
     posterior : posterior elements on the same grid.
     created : date and time that all documents carry; timezone-aware.
     version : version of the study's result, from 1.
+    superseded : objects of earlier versions, which this one takes the place of.
     language : of the sentences for readers; one of ``languages.languages()``. Codes and names of measurements stay English.
     """
 
@@ -35,6 +45,7 @@ class DocumentInput:
     posterior: LabelVolume
     created: datetime
     version: int
+    superseded: tuple[SupersededObject, ...] = ()
     language: str = DEFAULT_LANGUAGE
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from trabecula_service.render.nifti import bodies_nifti, posterior_nifti
 from trabecula_service.render.overview import overview_png
 from trabecula_service.render.pdf_report import report_pdf
 from trabecula_service.render.presentation_state import has_points, points_pr_dcm
+from trabecula_service.render.rejection_note import rejection_ko_dcm
 from trabecula_service.render.secondary_capture import capture_sc_dcm
 from trabecula_service.render.segmentation_object import segment_numbers, segmentation_dcm
 from trabecula_service.render.stack_inputs import stack_inputs
@@ -24,8 +25,8 @@ class Document:
     """One document: its contract file name, how it is made, and what it needs.
 
     ``dicom``: source images that a DICOM object can name. ``measured``: a result that is complete or partial. ``segments``: at least
-    one label. ``points``: height points on the slices. ``patient_id``: a patient ID in
-    the header. ``per_series``: it can name one series only, so a result of several has one of each.
+    one label. ``points``: height points on the slices. ``patient_id``: a patient ID in the header. ``superseding``: objects of earlier
+    versions. ``per_series``: it can name one series only, so a result of several has one of each.
     """
 
     file_name: str
@@ -35,6 +36,7 @@ class Document:
     segments: bool = False
     points: bool = False
     patient_id: bool = False
+    superseding: bool = False
     per_series: bool = False
 
     def named(self, number: int) -> str:
@@ -53,6 +55,7 @@ DOCUMENTS: tuple[Document, ...] = (
     Document(file_name="capture.sc.dcm", render=capture_sc_dcm, dicom=True, measured=True),
     Document(file_name="report.pdf.dcm", render=report_pdf_dcm, dicom=True),
     Document(file_name="points.pr.dcm", render=points_pr_dcm, dicom=True, measured=True, points=True, per_series=True),
+    Document(file_name="rejection.ko.dcm", render=rejection_ko_dcm, dicom=True, superseding=True),
     Document(file_name="report.oru.hl7", render=report_oru, dicom=True, patient_id=True),
     Document(file_name="report-pdf.oru.hl7", render=report_oru_pdf, dicom=True, patient_id=True),
     Document(file_name="report.fhir.json", render=report_fhir, dicom=True),
@@ -82,5 +85,7 @@ def _applies(document: Document, document_input: DocumentInput) -> bool:
     if document.segments and not segment_numbers(document_input.bodies):
         return False
     if document.patient_id and not can_be_filed(document_input):
+        return False
+    if document.superseding and not document_input.superseded:
         return False
     return not document.points or has_points(document_input)

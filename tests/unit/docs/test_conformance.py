@@ -1,6 +1,7 @@
 """The conformance statement says what the program does."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from highdicom.sr import CodedConcept
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 
 from builders.results import Column, column_input
 from trabecula_service.deliver.destinations.c_store import outcome_of
@@ -17,6 +18,7 @@ from trabecula_service.receive.header import ObjectHeader, read_header
 from trabecula_service.receive.object_kinds import is_ct, is_own_result
 from trabecula_service.receive.storing import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS
 from trabecula_service.render import dicom_codes, fhir_bundle, hl7_message, quantities
+from trabecula_service.render.document_input import SupersededObject
 from trabecula_service.render.registry import render_all
 from trabecula_service.settings import ReceiveSettings
 
@@ -26,7 +28,8 @@ SMALL = Column(names=("T12", "L1", "L6"), spacing_mm=(2.0, 2.0, 4.0), size_xy=(6
 
 @pytest.fixture(scope="module")
 def objects() -> dict[str, Dataset]:
-    documents = render_all(column_input(SMALL))
+    earlier = SupersededObject(series_instance_uid="1.2.3", sop_class_uid=str(SegmentationStorage), sop_instance_uid="1.2.4")
+    documents = render_all(replace(column_input(SMALL), superseded=(earlier,)))
     return {name: dcmread(BytesIO(data)) for name, data in documents.items() if name.endswith(".dcm")}
 
 
