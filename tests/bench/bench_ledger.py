@@ -34,9 +34,21 @@ PAGES = (
     "/api/v1/studies?limit=50&state=failed",
     "/api/v1/studies?limit=50&state=done&offset={middle}",
     "/api/v1/studies?limit=50&offset={last}",
+    "/api/v1/studies?limit=500&after={cursor}",
+    "/api/v1/studies?limit=500&verdict=none&attention=3",
+    "/api/v1/studies?limit=500&verdict=none&attention=3&state=failed",
+    "/api/v1/studies?limit=50&attention=2&until=2023-11-15T00:00:00Z",
+    "/api/v1/studies?limit=50&verdict=rejected&since=2023-11-15T00:00:00Z",
     "/api/v1/studies/{study}",
     "/",
+    "/?page=100",
     "/?show=all",
+    "/?show=all&page=2000",
+    "/?show=all&attention=3&state=done",
+    "/?show=signed",
+    "/?show=trouble",
+    "POST /search patient=Patient^77",
+    "POST /search patient=nobody",
     "/administration",
     "/healthz",
     "/metrics",
@@ -80,6 +92,9 @@ def _study(number: int) -> dict[str, Any]:
         "study_description": "CT",
         "first_received_at": 1.7e9 + number,
         "latest_version": 1,
+        "attention": number * 7919 % 4 if _state(number) == "done" else 0,
+        # Readers are a few hundred studies behind; they reject few.
+        "verdict": ("accepted", "amended", "rejected", *("accepted",) * 47)[number * 104729 % 50] if number % 400 else "",
     }
 
 
@@ -116,15 +131,20 @@ def measure(ledger: Ledger, folder: Path, count: int) -> Iterator[tuple[str, flo
     )
     client = TestClient(build_app(context), base_url="http://localhost", client=("127.0.0.1", 40000))
     for form in PAGES:
-        path = form.format(middle=count // 2, last=count - 100, study=_id(count // 2))
-        client.get(path)
+        middle = count // 2
+        path = form.format(middle=middle, last=count - 100, study=_id(middle), cursor=f"{1.7e9 + middle!r}_{_id(middle)}")
+        _milliseconds(client, path)
         times = [_milliseconds(client, path) for _ in range(REPEATS)]
         yield path, statistics.median(times), max(times)
 
 
 def _milliseconds(client: TestClient, path: str) -> float:
     started = time.perf_counter()
-    answer = client.get(path, headers={"Accept": "text/html"})
+    if path.startswith("POST "):
+        _, address, form = path.split(" ", 2)
+        answer = client.post(address, data=dict([form.split("=")]), headers={"Accept": "text/html", "Sec-Fetch-Site": "same-origin"})
+    else:
+        answer = client.get(path, headers={"Accept": "text/html"})
     if answer.status_code not in (200, 503):
         raise RuntimeError(f"{path}: {answer.status_code}")
     return (time.perf_counter() - started) * 1000.0

@@ -46,9 +46,13 @@ def list_work(connection: Connection, wanted: WorkFilter, *, limit: int, offset:
     if wanted.show is Show.TO_READ and wanted.attention is None:
         order.insert(0, studies.c.attention.desc())
     # The page is cut from an index before anything is joined; each part is read in the order of its index.
-    parts = [part.order_by(*order).limit(limit + offset).subquery() for part in _parts(connection, wanted)]
-    ids = union_all(*(select(part.c.id) for part in parts))
-    page = select(studies.c.id).where(studies.c.id.in_(ids)).order_by(*order).limit(limit).offset(offset)
+    parts = _parts(connection, wanted)
+    if len(parts) == 1:
+        page = parts[0].order_by(*order).limit(limit).offset(offset)
+    else:
+        cut = [part.add_columns(studies.c.first_received_at).order_by(*order).limit(limit + offset).subquery() for part in parts]
+        merged = union_all(*(select(part.c.id, part.c.first_received_at) for part in cut)).subquery()
+        page = select(merged.c.id).order_by(merged.c.first_received_at.desc(), merged.c.id.desc()).limit(limit).offset(offset)
     latest = (versions.c.study_id == studies.c.id) & (versions.c.number == studies.c.latest_version)
     rows = connection.execute(select(*STUDY_COLUMNS).join(versions, latest).where(studies.c.id.in_(page)).order_by(*order))
     return [study_row(row._asdict()) for row in rows]
@@ -89,7 +93,7 @@ def _is_patient(text: str, *, in_code_order: bool) -> ColumnElement[bool]:
     if any(ord(sign) >= _FIRST_OF_ANOTHER_SCRIPT for sign in name):
         # The name in its own script stands behind the Latin one, where no index helps.
         return or_(studies.c.patient_name.contains(f"={name}", autoescape=True), studies.c.patient_name.startswith(name, autoescape=True))
-    # Names are written in capitals, or as words. Where text is ordered by its codes an index can serve a range; elsewhere it is a search.
+    # Names are written in capitals, or as words. Where text is ordered by its codes an index serves a range; PostgreSQL makes one of LIKE.
     begins = [
         and_(studies.c.patient_name >= spelling, studies.c.patient_name < spelling + _LAST_SIGN)
         if in_code_order
