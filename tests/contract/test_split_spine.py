@@ -17,6 +17,8 @@ from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_service.dicom.measured_image import measured_image
 from trabecula_service.pipeline.request import AnalyzeOutcome, AnalyzeRequest
 from trabecula_service.result import Level, Result
+from trabecula_service.review.edits import Edits, Exclusion, ExclusionReason, Verdict
+from trabecula_service.review.order import ReviewOrder
 
 CREATED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 DISC = ("T12", "L1")
@@ -264,6 +266,34 @@ def test_the_images_of_a_joined_result_are_found_again_as_they_were(joined: Anal
     image = measured_image(joined.files[0].parents[1] / "in", source)
     assert image.source.matrix == source.matrix
     assert image.source.content_sha256 == source.content_sha256
+
+
+def test_a_reader_signs_a_joined_result_as_any_other(joined: AnalyzeOutcome, tmp_path: Path) -> None:
+    files = {file.name: file for file in joined.files}
+    base = result_of(joined)
+    order = ReviewOrder(
+        verdict=Verdict.AMENDED,
+        reader="Muster, Anna",
+        organization="Klinik",
+        reason="",
+        at=CREATED,
+        edits=Edits(excluded=(Exclusion(level="L2", reason=ExclusionReason.ARTEFACT),)),
+        base_version=1,
+        base_result_json=base.to_json(),
+        bodies=files["segmentation.nii.gz"],
+        posterior=files["segmentation_posterior.nii.gz"],
+        predecessor=files["report.sr.dcm"],
+    )
+    request = AnalyzeRequest(input=joined.files[0].parents[1] / "in", out=tmp_path, created=CREATED, version=2, review=order)
+    signed = analyze_with()(request, None)
+    result = result_of(signed)
+    assert {file.name for file in signed.files} == set(files)
+    assert "L2" not in result.density.levels
+    assert [level.series_instance_uid for level in result.levels] == [level.series_instance_uid for level in base.levels]
+    names = ("segmentation.seg.dcm", "segmentation-2.seg.dcm")
+    old, new = ([document(outcome, name) for name in names] for outcome in (joined, signed))
+    assert [segment_labels(entry) for entry in old] == [segment_labels(entry) for entry in new]
+    assert not {entry.SOPInstanceUID for entry in old} & {entry.SOPInstanceUID for entry in new}
 
 
 @pytest.mark.peer
