@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.uid import RLELossless
 
 from builders.read_back import Said, disagreements, numbers_of, run, said_by_fhir, said_by_hl7, said_by_report
 from builders.results import Column, column_input, not_evaluable
@@ -168,3 +170,20 @@ def test_dcmqi_finds_each_body_where_it_lies(made: DocumentInput, documents: dic
         center = image.TransformContinuousIndexToPhysicalPoint(voxels.mean(axis=0)[::-1].tolist())
         assert center == pytest.approx(SMALL.center(name), abs=2.1)
         assert len(voxels) == np.count_nonzero(made.bodies.labels_zyx == LABEL_OF_LEVEL[name])
+
+
+@pytest.mark.peer
+def test_dcmqi_finds_the_same_bodies_in_the_label_map(made: DocumentInput, tmp_path: Path) -> None:
+    simpleitk = pytest.importorskip("SimpleITK")
+    assert "labelmap.seg.dcm" not in render_all(made)
+    (tmp_path / "labelmap.seg.dcm").write_bytes(render_all(made, ["labelmap.seg.dcm"])["labelmap.seg.dcm"])
+    written = dcmread(tmp_path / "labelmap.seg.dcm")
+    assert (written.SegmentationType, written.file_meta.TransferSyntaxUID, written.Modality) == ("LABELMAP", RLELossless, "SEG")
+    run("segimage2itkimage", "--inputDICOM", tmp_path / "labelmap.seg.dcm", "--outputDirectory", tmp_path, "--outputType", "nii")
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    segments = {part["SegmentLabel"]: part["labelID"] for group in meta["segmentAttributes"] for part in group}
+    voxels = np.concatenate([simpleitk.GetArrayFromImage(simpleitk.ReadImage(str(path))).ravel() for path in tmp_path.glob("*.nii*")])
+    for name in SMALL.names:
+        expected = np.count_nonzero(made.bodies.labels_zyx == LABEL_OF_LEVEL[name])
+        assert np.count_nonzero(voxels == segments[f"{name} vertebral body"]) == expected
+    assert render_all(made, ["labelmap.seg.dcm"])["labelmap.seg.dcm"] == (tmp_path / "labelmap.seg.dcm").read_bytes()

@@ -35,6 +35,7 @@ def analyze(
     prior: Annotated[
         list[Path] | None, typer.Option("--prior", help="result.json of an earlier study of this patient; may be given several times.")
     ] = None,
+    labelmap: Annotated[bool, typer.Option("--labelmap", help="Write the segmentation also as a DICOM label map.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, nothing else.")] = False,
 ) -> None:
     """Measure one CT and write result.json, report.pdf, overview.png, masks and (for DICOM) SR, SEG and capture."""
@@ -86,6 +87,7 @@ def analyze(
         voi_style=chosen.voi,
         language=language,
         priors=earlier,
+        optional_documents=frozenset({"labelmap.seg.dcm"}) if labelmap else frozenset(),
     )
     try:
         with _progress_bar() as progress:

@@ -34,7 +34,7 @@ def write_documents(
         superseded=superseded_objects(request),
         language=request.language,
     )
-    files = [write_durably(request.out / name, content) for name, content in render_all(document_input).items()]
+    files = [write_durably(request.out / name, content) for name, content in render_all(document_input, request.optional_documents).items()]
     if request.reading_images and result.levels:
         files.append(write_durably(request.out / reading_images.FILE_NAME, reading_images.reading_images(document_input)))
     timing = {stage: round(seconds, 3) for stage, seconds in {**result.timing_s, "render": time.perf_counter() - started}.items()}

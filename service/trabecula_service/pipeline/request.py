@@ -42,6 +42,7 @@ class AnalyzeRequest:
     priors : results of earlier studies of the same patient, in any order.
     reading_images : whether the images of the reading room are written too.
     superseded : DICOM documents of earlier versions that were sent out; a note that takes them back is made of them.
+    optional_documents : names of documents that are made only where somebody wants them; others among the names do no harm.
     review : a reader's verdict on an earlier version: nothing is measured, its result is amended, signed and rendered anew.
     """
 
@@ -62,6 +63,7 @@ class AnalyzeRequest:
     priors: tuple[Result, ...] = ()
     reading_images: bool = False
     superseded: tuple[Path, ...] = ()
+    optional_documents: frozenset[str] = frozenset()
     review: ReviewOrder | None = None
 
 

@@ -155,7 +155,7 @@ class Worker:
             ).scalars()
             priors = prior_results(connection, version.study_id)
             superseded = posted_dicom_paths(connection, version.study_id, version.number)
-            link_study(folder / "input", [self._store.path_of(sha256) for sha256 in hashes])
+            link_study(folder / "input", [self._store.local(sha256) for sha256 in hashes])
         return AnalyzeRequest(
             input=folder / "input",
             out=folder / "out",
@@ -171,7 +171,8 @@ class Worker:
             language=self._settings.language,
             priors=priors,
             reading_images=True,
-            superseded=tuple(self._places.data / path for path in superseded),
+            optional_documents=frozenset(name for names in self._recipients.values() for name in names),
+            superseded=tuple(self._places.files.local(path) for path in superseded),
             review=self._review(lease.version_id),
         )
 
@@ -182,7 +183,8 @@ class Worker:
         if found is None:
             return None
         review = found.review
-        paths = {name: self._places.data / path for name, path in found.documents.items()}
+        needed = ("segmentation.nii.gz", "segmentation_posterior.nii.gz", "report.sr.dcm")
+        paths = {name: self._places.files.local(path) for name, path in found.documents.items() if name in needed}
         return ReviewOrder(
             verdict=review.verdict,
             reader=review.reader,
@@ -229,8 +231,7 @@ class Worker:
             if current:
                 self._write_end(connection, lease, end, kept, now)
         if not current:
-            for file in kept:
-                (self._places.data / file.path).unlink(missing_ok=True)
+            self._places.files.delete([file.path for file in kept])
         return current
 
     def _write_end(self, connection: Connection, lease: Lease, end: Finished, kept: Sequence[KeptFile], now: float) -> None:

@@ -137,8 +137,11 @@ def finish(dataset: Dataset, document_input: DocumentInput, kind: ObjectKind) ->
     return dataset
 
 
-def to_bytes(dataset: Dataset) -> bytes:
-    """The object as a DICOM file, explicit little endian; identical data sets give identical bytes."""
+def to_bytes(dataset: Dataset, transfer_syntax_uid: str = ExplicitVRLittleEndian) -> bytes:
+    """The object as a DICOM file, explicit little endian; identical data sets give identical bytes.
+
+    ``transfer_syntax_uid`` names how the pixels of the data set are encoded already.
+    """
     correct_ambiguous_vr(dataset, True)
     # Copied identity elements are still raw: declaring the encoding as the original one makes pydicom write them as they are
     # instead of decoding names and encoding them again, which is not the same bytes in every character set.
@@ -146,7 +149,7 @@ def to_bytes(dataset: Dataset) -> bytes:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta.ImplementationVersionName = "TRABECULA"
     buffer = BytesIO()

@@ -1,6 +1,6 @@
 """All documents of a result: one line here adds a format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from trabecula_service.render.derived_object import has_references
@@ -15,7 +15,7 @@ from trabecula_service.render.pdf_report import report_pdf
 from trabecula_service.render.presentation_state import has_points, points_pr_dcm
 from trabecula_service.render.rejection_note import rejection_ko_dcm
 from trabecula_service.render.secondary_capture import capture_sc_dcm
-from trabecula_service.render.segmentation_object import segment_numbers, segmentation_dcm
+from trabecula_service.render.segmentation_object import labelmap_dcm, segment_numbers, segmentation_dcm
 from trabecula_service.render.stack_inputs import stack_inputs
 from trabecula_service.render.structured_report import report_sr_dcm
 
@@ -27,6 +27,7 @@ class Document:
     ``dicom``: source images that a DICOM object can name. ``measured``: a result that is complete or partial. ``segments``: at least
     one label. ``points``: height points on the slices. ``patient_id``: a patient ID in the header. ``superseding``: objects of earlier
     versions. ``per_series``: it can name one series only, so a result of several has one of each.
+    ``optional``: made only where it is asked for.
     """
 
     file_name: str
@@ -38,6 +39,7 @@ class Document:
     patient_id: bool = False
     superseding: bool = False
     per_series: bool = False
+    optional: bool = False
 
     def named(self, number: int) -> str:
         """File name of the object of the n-th series: ``segmentation.seg.dcm``, ``segmentation-2.seg.dcm``, ..."""
@@ -52,6 +54,7 @@ DOCUMENTS: tuple[Document, ...] = (
     Document(file_name="segmentation_posterior.nii.gz", render=posterior_nifti, measured=True),
     Document(file_name="report.sr.dcm", render=report_sr_dcm, dicom=True),
     Document(file_name="segmentation.seg.dcm", render=segmentation_dcm, dicom=True, measured=True, segments=True, per_series=True),
+    Document(file_name="labelmap.seg.dcm", render=labelmap_dcm, dicom=True, measured=True, segments=True, per_series=True, optional=True),
     Document(file_name="capture.sc.dcm", render=capture_sc_dcm, dicom=True, measured=True),
     Document(file_name="report.pdf.dcm", render=report_pdf_dcm, dicom=True),
     Document(file_name="points.pr.dcm", render=points_pr_dcm, dicom=True, measured=True, points=True, per_series=True),
@@ -63,17 +66,19 @@ DOCUMENTS: tuple[Document, ...] = (
 )
 
 
-def render_all(document_input: DocumentInput) -> dict[str, bytes]:
+def render_all(document_input: DocumentInput, wanted: Collection[str] = ()) -> dict[str, bytes]:
     """All documents that this result can have, by file name.
 
     A result that is not evaluable has the reports with its reasons and no picture or segmentation; an input without usable UIDs, or
-    a NIfTI file, has no DICOM objects.
+    a NIfTI file, has no DICOM objects. ``wanted`` names optional documents that are made too.
     """
     made = {}
     for document in DOCUMENTS:
+        if document.optional and document.file_name not in wanted:
+            continue
         inputs = stack_inputs(document_input) if document.per_series else (document_input,)
-        wanted = [entry for entry in inputs if _applies(document, entry)]
-        made.update({document.named(number): document.render(entry) for number, entry in enumerate(wanted, start=1)})
+        possible = [entry for entry in inputs if _applies(document, entry)]
+        made.update({document.named(number): document.render(entry) for number, entry in enumerate(possible, start=1)})
     return made
 
 

@@ -1,11 +1,14 @@
-"""DICOM Segmentation (BINARY): one coded segment per vertebral body, the sacrum and foreign material, on the source slices."""
+"""DICOM Segmentation: one coded segment per vertebral body, the sacrum and foreign material, on the source slices.
+
+BINARY, which every reader knows, or as an option LABELMAP (Supplement 243): all segments in one frame per slice, a tenth of the bytes.
+"""
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage
 
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, LEVEL_OF_LABEL
 from trabecula_morphometry.volume import LabelVolume
@@ -36,6 +39,11 @@ SEGMENTATION_KIND = ObjectKind(
     key="segmentation", sop_class_uid=str(SegmentationStorage), modality="SEG", series_label="SEG", series_number_offset=2
 )
 
+LABELMAP_KIND = ObjectKind(
+    key="labelmap", sop_class_uid="1.2.840.10008.5.1.4.1.1.66.7", modality="SEG", series_label="label map", series_number_offset=7
+)
+"""Label Map Segmentation Storage."""
+
 
 def segment_numbers(bodies: LabelVolume) -> dict[int, int]:
     """Segment number of each label that is present: levels cranial to caudal, then the sacrum and foreign material."""
@@ -48,7 +56,17 @@ def segment_numbers(bodies: LabelVolume) -> dict[int, int]:
 
 
 def segmentation_dcm(document_input: DocumentInput) -> bytes:
-    """``segmentation.seg.dcm``.
+    """``segmentation.seg.dcm``, BINARY."""
+    return _encoded(document_input, SEGMENTATION_KIND, SegmentationTypeValues.BINARY, ExplicitVRLittleEndian)
+
+
+def labelmap_dcm(document_input: DocumentInput) -> bytes:
+    """``labelmap.seg.dcm``, LABELMAP with run-length encoded frames."""
+    return _encoded(document_input, LABELMAP_KIND, SegmentationTypeValues.LABELMAP, RLELossless)
+
+
+def _encoded(document_input: DocumentInput, kind: ObjectKind, coding: SegmentationTypeValues, transfer_syntax_uid: str) -> bytes:
+    """The segments as one object.
 
     Frames lie on the source slices by position: an uneven series or a tilted gantry needs no resampling of the reader's images.
     Slices without any segment have no frame.
@@ -65,11 +83,12 @@ def segmentation_dcm(document_input: DocumentInput) -> bytes:
     segmentation = Segmentation(
         source_images=references,
         pixel_array=_renumbered(labels, numbers),
-        segmentation_type=SegmentationTypeValues.BINARY,
+        segmentation_type=coding,
+        transfer_syntax_uid=transfer_syntax_uid,
         segment_descriptions=[_description(document_input, label, number) for label, number in numbers.items()],
-        series_instance_uid=derived_uid(document_input, "segmentation/series"),
-        series_number=series_number(SEGMENTATION_KIND),
-        sop_instance_uid=derived_uid(document_input, "segmentation/instance"),
+        series_instance_uid=derived_uid(document_input, f"{kind.key}/series"),
+        series_number=series_number(kind),
+        sop_instance_uid=derived_uid(document_input, f"{kind.key}/instance"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
@@ -77,10 +96,10 @@ def segmentation_dcm(document_input: DocumentInput) -> bytes:
         device_serial_number="0",
         content_description="Vertebral bodies, automatic",
         content_label="VERTEBRAE",
-        series_description=series_description(SEGMENTATION_KIND),
+        series_description=series_description(kind),
     )
-    _fix_dimension_uid(segmentation, derived_uid(document_input, "segmentation/dimension"))
-    return to_bytes(finish(segmentation, document_input, SEGMENTATION_KIND))
+    _fix_dimension_uid(segmentation, derived_uid(document_input, f"{kind.key}/dimension"))
+    return to_bytes(finish(segmentation, document_input, kind), transfer_syntax_uid)
 
 
 def _renumbered(labels: NDArray[np.uint8], numbers: dict[int, int]) -> NDArray[np.uint8]:
