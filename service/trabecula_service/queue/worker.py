@@ -155,7 +155,7 @@ class Worker:
             ).scalars()
             priors = prior_results(connection, version.study_id)
             superseded = posted_dicom_paths(connection, version.study_id, version.number)
-            link_study(folder / "input", [self._store.local(sha256) for sha256 in hashes])
+            link_study(folder / "input", [self._store.path_of(sha256) for sha256 in hashes])
         return AnalyzeRequest(
             input=folder / "input",
             out=folder / "out",
@@ -172,7 +172,7 @@ class Worker:
             priors=priors,
             reading_images=True,
             optional_documents=frozenset(name for names in self._recipients.values() for name in names),
-            superseded=tuple(self._places.files.local(path) for path in superseded),
+            superseded=tuple(self._places.data / path for path in superseded),
             review=self._review(lease.version_id),
         )
 
@@ -183,8 +183,7 @@ class Worker:
         if found is None:
             return None
         review = found.review
-        needed = ("segmentation.nii.gz", "segmentation_posterior.nii.gz", "report.sr.dcm")
-        paths = {name: self._places.files.local(path) for name, path in found.documents.items() if name in needed}
+        paths = {name: self._places.data / path for name, path in found.documents.items()}
         return ReviewOrder(
             verdict=review.verdict,
             reader=review.reader,
@@ -231,7 +230,8 @@ class Worker:
             if current:
                 self._write_end(connection, lease, end, kept, now)
         if not current:
-            self._places.files.delete([file.path for file in kept])
+            for file in kept:
+                (self._places.data / file.path).unlink(missing_ok=True)
         return current
 
     def _write_end(self, connection: Connection, lease: Lease, end: Finished, kept: Sequence[KeptFile], now: float) -> None:
