@@ -33,6 +33,9 @@ RIB_TRACED, RIB_GAP_VOXELS = 0.3, 2
 RIB_AROUND_MM = 15.0
 """A rib runs downwards from its head: what lies further above is the rib of the level above."""
 
+FOLLOWED_UP_TO_MM = 5.5
+"""In slices further apart a steep rib falls into pieces and its length means nothing."""
+
 AT_EDGE_MM = 4.0
 """A rib that comes this near to the end of the view goes on beyond it."""
 
@@ -105,10 +108,15 @@ def _beside(points_lps_mm: NDArray[np.float64], center_lps_mm: NDArray[np.float6
     return inside
 
 
-def last_rib_length_mm(chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid) -> float:
-    """Length of the longer rib of the lowest body that bears one, head to tip; infinite where it leaves the view, NaN without a rib."""
+def last_rib_length_mm(
+    chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float
+) -> float:
+    """Length of the longer rib of the lowest body that bears one, head to tip; infinite where it leaves the view.
+
+    NaN without a rib, and where the slices are too far apart to follow one.
+    """
     bearing = [index for index, rib in enumerate(probability) if rib > RIB_BORNE]
-    if not bearing:
+    if not bearing or slice_spacing_mm > FOLLOWED_UP_TO_MM:
         return float("nan")
     center = chain[bearing[-1]].center_lps_mm
     rib = maps.rib > RIB_TRACED

@@ -95,7 +95,7 @@ class ColumnEvidence:
     steps_mm : (n - 1,) centre distances, mm.
     sacrum_below : chance that the last body is the last lumbar one, by a sacrum right below it; 0 where none was seen.
     rib_probability : (n,) chance that a rib is attached, from its voxels; NaN where ribs could not be seen.
-    last_rib_length_mm : length of the longer rib of the lowest body that bears one; infinite where it leaves the view, NaN without ribs.
+    last_rib_length_mm : length of the longer rib of the lowest body that bears one; infinite where it leaves the view, NaN unknown.
     level_index : (n,) the coarse network's level counted from C1 = 0 (T1 = 7, L1 = 19); NaN where it says nothing.
     """
 

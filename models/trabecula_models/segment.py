@@ -97,7 +97,7 @@ class SpineSegmenter:
             steps_mm=chain_steps_mm(chain),
             sacrum_below=sacrum_below(chain, sacrum, grid),
             rib_probability=ribs,
-            last_rib_length_mm=last_rib_length_mm(chain, ribs, maps, grid),
+            last_rib_length_mm=last_rib_length_mm(chain, ribs, maps, grid, slice_spacing_mm=volume.grid.slice_spacing_mm),
             level_index=coarse_levels(chain, located),
         )
         named = name_column(evidence)
