@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from builders.service import Collector, running_service, send
 from builders.split_spine import NAMES, boundary_mm, cut
@@ -32,6 +34,8 @@ def test_two_series_make_one_study_one_result_and_one_delivery_of_each_object(tm
     assert len(set(pacs.uids())) == len(pacs.received)
     for number, entry in enumerate(pacs.received):
         path = tmp_path / f"{number}.dcm"
-        entry.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        entry.file_meta = FileMetaDataset()
+        entry.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        entry.save_as(path, enforce_file_format=True)
         assert errors_of(path) == [], entry.Modality
         assert dcmread(BytesIO(path.read_bytes())).StudyInstanceUID == upper.datasets[0].StudyInstanceUID
