@@ -201,7 +201,9 @@ def name_column(evidence: ColumnEvidence) -> NamedColumn:
     sure = 1.0 - moved >= CERTAIN_PROBABILITY and by_names[best] >= LEAST_EXACT_PROBABILITY
     short_last_rib = "last_rib" in anchors and evidence.last_rib_length_mm < SHORT_RIB_MM
     usual = shown_variant is None and (not short_last_rib or "first_rib" in anchors)
-    certain = sure and bool(anchors) and usual and bool((evidence.steps == 1).all())
+    # A sacrum alone is not enough: one in thirteen people has 23 or 25 mobile vertebrae (Tins 2016), which only the ribs tell.
+    counted_from_ribs = bool({"last_rib", "first_rib"}.intersection(anchors))
+    certain = sure and counted_from_ribs and usual and bool((evidence.steps == 1).all())
     alternatives = tuple(
         NameAlternative(shift=shift, probability=round(weight, 4))
         for shift, weight in sorted(shifts.items(), key=lambda item: -item[1])

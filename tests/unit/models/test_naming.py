@@ -43,6 +43,13 @@ def test_six_bodies_between_the_last_rib_and_the_sacrum_are_not_certain() -> Non
     assert {1, -1} & {entry.shift for entry in named.decision.alternatives}
 
 
+def test_a_sacrum_without_ribs_in_view_is_not_certain_since_l6_looks_the_same() -> None:
+    named = column([NONE, NONE, NONE, NONE], sacrum=True)
+    assert named.names == ("L2", "L3", "L4", "L5")
+    assert not named.decision.certain
+    assert {entry.shift for entry in named.decision.alternatives} >= {1}
+
+
 def test_a_field_without_anchor_is_never_certain() -> None:
     named = column([UNSEEN, UNSEEN, UNSEEN], sacrum=False)
     assert not named.decision.certain
