@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.peers import need_program
+from trabecula_service.render.trend import latest_change
 from trabecula_service.result import Heights, Result
 
 Said = dict[tuple[str, str], tuple[float, str]]
@@ -26,6 +27,13 @@ def numbers_of(result: Result) -> Said:
         ("VBMD_MEAN_UPPER_95", ""): (density.interval95[1] if density.interval95 else None, "mg/cm3"),
         ("SDI", ""): (None if index is None else float(index), "1"),
     }
+    earlier = latest_change(result)
+    if earlier is not None and result.source.scanned_on is not None:
+        prior, change = earlier
+        said["VBMD_EARLIER", ""] = (prior.mean_mg_cm3, "mg/cm3")
+        said["VBMD_EARLIER_DAYS", ""] = ((result.source.scanned_on - prior.scanned_on).days, "d")
+        said["VBMD_CHANGE", ""] = (change.change_mg_cm3, "mg/cm3")
+        said["VBMD_CHANGE_LEAST", ""] = (change.least_significant_mg_cm3, "mg/cm3")
     for level in result.levels:
         own = level.density
         said["LEVEL_CONFIDENCE", level.name] = (level.confidence, "1")

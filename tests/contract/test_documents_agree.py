@@ -4,6 +4,8 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import RLELossless
 
-from builders.read_back import Said, disagreements, numbers_of, run, said_by_fhir, said_by_hl7, said_by_report
+from builders.read_back import Said, dciodvfy_errors, disagreements, numbers_of, run, said_by_fhir, said_by_hl7, said_by_report
 from builders.results import Column, column_input, not_evaluable
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
@@ -20,14 +22,22 @@ from trabecula_service.render.fhir_bundle import report_fhir
 from trabecula_service.render.hl7_message import report_oru
 from trabecula_service.render.measurements_table import COLUMNS, parquet_bytes, table_rows
 from trabecula_service.render.registry import render_all
+from trabecula_service.result import PriorDensity
 
 SMALL = Column(names=("T12", "L1", "L2"), spacing_mm=(2.0, 2.0, 4.0), size_xy=(64, 80))
 SCHEME = "99TRABECULA"
 
 
+EARLIER = PriorDensity(
+    scanned_on=date(2024, 2, 1), mean_mg_cm3=131.25, interval95=(121.0, 141.5), basis="calibrated", material="K2HPO4", kvp=120.0
+)
+
+
 @pytest.fixture(scope="module")
 def made() -> DocumentInput:
-    return column_input(SMALL)
+    made = column_input(SMALL)
+    source = made.result.source.model_copy(update={"scanned_on": date(2026, 3, 1)})
+    return replace(made, result=made.result.model_copy(update={"priors": [EARLIER], "source": source}))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +55,8 @@ def test_hl7apy_reads_the_numbers(made: DocumentInput, documents: dict[str, byte
     parsed, found = said_by_hl7(documents["report.oru.hl7"])
     assert parsed.validate()
     compare(found, made)
+    assert found["VBMD_EARLIER_DAYS", ""] == (759.0, "d")
+    assert "|VBMD_CHANGE_VERDICT^" in documents["report.oru.hl7"].decode()
     identity = parsed.ORU_R01_PATIENT_RESULT.ORU_R01_PATIENT.PID
     assert identity.pid_3.cx_1.value == "P-0042"
     assert identity.pid_5.xpn_1.to_er7() == "Müller"
@@ -149,6 +161,7 @@ def test_the_data_dictionary_explains_every_column() -> None:
 @pytest.mark.peer
 def test_dcmqi_reads_the_numbers_of_the_structured_report(made: DocumentInput, documents: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "report.sr.dcm").write_bytes(documents["report.sr.dcm"])
+    assert dciodvfy_errors(tmp_path / "report.sr.dcm") == []
     read, found = said_by_report(tmp_path / "report.sr.dcm", tmp_path)
     for group in read["Measurements"]:
         if group["TrackingIdentifier"] != "study":

@@ -88,6 +88,7 @@ MILLIMETRE = _ucum("mm", "mm")
 CUBIC_MILLIMETRE = _ucum("mm3", "mm3")
 PERCENT = _ucum("%", "percent")
 NO_UNIT = _ucum("1", "no units")
+DAY = _ucum("d", "days")
 HOUNSFIELD = _ucum("[hnsf'U]", "Hounsfield unit")
 
 ATTENUATION = _dcm("112031", "Attenuation Coefficient")
@@ -102,6 +103,16 @@ DENSITY_HIGH = own_code("VBMD_UPPER_95", "Density, upper limit of 95 percent int
 MEAN_DENSITY = own_code("VBMD_MEAN", "Mean trabecular volumetric bone mineral density")
 MEAN_DENSITY_LOW = own_code("VBMD_MEAN_LOWER_95", "Mean density, lower limit of 95 percent interval")
 MEAN_DENSITY_HIGH = own_code("VBMD_MEAN_UPPER_95", "Mean density, upper limit of 95 percent interval")
+EARLIER_DENSITY = own_code("VBMD_EARLIER", "Earlier mean density that can be compared")
+EARLIER_DAYS = own_code("VBMD_EARLIER_DAYS", "Days since the earlier density")
+DENSITY_CHANGE = own_code("VBMD_CHANGE", "Change of the mean density since the earlier one")
+LEAST_CHANGE = own_code("VBMD_CHANGE_LEAST", "Least significant change of the mean density")
+CHANGE_VERDICT = own_code("VBMD_CHANGE_VERDICT", "Significance of the change of the mean density")
+CHANGE_VERDICTS = {
+    "none": own_code("CHANGE_NONE", "No significant change"),
+    "decrease": own_code("CHANGE_DECREASE", "Significant decrease"),
+    "increase": own_code("CHANGE_INCREASE", "Significant increase"),
+}
 CONFIDENCE = own_code("LEVEL_CONFIDENCE", "Confidence of the level name")
 DEFORMITY_INDEX = own_code("SDI", "Spinal deformity index")
 

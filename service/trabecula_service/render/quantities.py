@@ -7,6 +7,7 @@ from typing import TypeAlias
 from highdicom.sr import CodedConcept
 
 from trabecula_service.render import dicom_codes as concepts
+from trabecula_service.render.trend import latest_change
 from trabecula_service.result import Heights, Level, Result
 
 
@@ -53,6 +54,7 @@ def study_items(result: Result) -> Iterator[Item]:
         names = (concepts.MEAN_DENSITY, concepts.MEAN_DENSITY_LOW, concepts.MEAN_DENSITY_HIGH)
         for name, value in zip(names, (density.mean_mg_cm3, *density.interval95), strict=True):
             yield _density(result, name, value, None)
+        yield from trend_items(result)
     if density.category is not None:
         yield Answer(name=concepts.CATEGORY, value=concepts.CATEGORIES[density.category])
     if fractures.spinal_deformity_index is not None:
@@ -62,6 +64,21 @@ def study_items(result: Result) -> Iterator[Item]:
     if result.levels:
         certainty = concepts.NUMBERING_CERTAIN if result.numbering.certain else concepts.NUMBERING_UNCERTAIN
         yield Answer(name=concepts.NUMBERING, value=certainty)
+
+
+def trend_items(result: Result) -> Iterator[Item]:
+    """The change since the latest earlier density of the same patient that can be compared; nothing where there is none."""
+    found = latest_change(result)
+    if found is None:
+        return
+    prior, change = found
+    yield _density(result, concepts.EARLIER_DENSITY, prior.mean_mg_cm3, None)
+    if result.source.scanned_on is not None:
+        yield Quantity(name=concepts.EARLIER_DAYS, value=(result.source.scanned_on - prior.scanned_on).days, unit=concepts.DAY)
+    yield _density(result, concepts.DENSITY_CHANGE, change.change_mg_cm3, None)
+    yield _density(result, concepts.LEAST_CHANGE, change.least_significant_mg_cm3, None)
+    direction = "decrease" if change.change_mg_cm3 < 0 else "increase"
+    yield Answer(name=concepts.CHANGE_VERDICT, value=concepts.CHANGE_VERDICTS[direction if change.significant else "none"])
 
 
 def density_items(result: Result, level: Level) -> Iterator[Item]:

@@ -43,6 +43,7 @@ from trabecula_service.render.derived_object import (
 from trabecula_service.render.dicom_codes import ascii_text
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.image_library import image_library, sop_reference
+from trabecula_service.render.quantities import Answer, trend_items
 from trabecula_service.render.segmentation_object import segment_numbers
 from trabecula_service.render.signature import sign
 from trabecula_service.render.source_slices import bone_slices, source_references
@@ -262,6 +263,13 @@ def _study_group(document_input: DocumentInput, algorithm: AlgorithmIdentificati
         names = (concepts.MEAN_DENSITY, concepts.MEAN_DENSITY_LOW, concepts.MEAN_DENSITY_HIGH)
         for name, value in zip(names, (density.mean_mg_cm3, *density.interval95), strict=True):
             measurements.append(_density_number(document_input, name, value))
+    for item in trend_items(result):
+        if isinstance(item, Answer):
+            evaluations.append(QualitativeEvaluation(item.name, item.value))
+        elif item.basis is not None:
+            measurements.append(_density_number(document_input, item.name, item.value))
+        else:
+            measurements.append(_number(item.name, item.value, item.unit))
     if density.material is not None:
         evaluations.append(QualitativeEvaluation(concepts.MATERIAL, concepts.MATERIALS[density.material]))
     if density.category is not None:
@@ -296,6 +304,7 @@ def _comments(document_input: DocumentInput) -> Sequence[str]:
     said += [f"Reader: {text}" for text in (*result.signature.changes, result.signature.reason) if text] if result.signature else []
     if result.status != "not_evaluable":
         said += [wording.density_statement(result), wording.fracture_statement(result), wording.numbering_statement(result)]
+        said += [change] if (change := wording.trend_statement(result)) else []
     if result.density.calibration_id:
         said.append(f"Calibration {result.density.calibration_id}")
     said += [f"{item.level + ': ' if item.level else ''}{item.code}: {item.text}" for item in result.flags]

@@ -35,6 +35,12 @@ def trend(result: Result) -> list[TrendRow]:
     ]
 
 
+def latest_change(result: Result) -> tuple[PriorDensity, Change] | None:
+    """The latest earlier density that can be compared, and the change since then."""
+    comparable = [(row.prior, row.since) for row in trend(result) if isinstance(row.since, Change)]
+    return comparable[-1] if comparable else None
+
+
 def _density(prior: PriorDensity) -> Density:
     return Density(value_mg_cm3=prior.mean_mg_cm3, interval95=prior.interval95, material=Material(prior.material), basis=Basis(prior.basis))
 
