@@ -178,7 +178,7 @@ def numbering_statement(result: Result, language: str = DEFAULT_LANGUAGE) -> str
     numbering = result.numbering
     anchors = ", ".join(term(language, "term", anchor) for anchor in numbering.anchors)
     counted = phrase(language, "counted_from", anchors=anchors) if anchors else phrase(language, "counted_by_shape")
-    named = ", ".join(variant.replace("_", " ") for variant in numbering.variants)
+    named = ", ".join(term(language, "variant", variant) for variant in numbering.variants)
     variants = phrase(language, "variants", variants=named) if named else ""
     if numbering.certain:
         return phrase(language, "names_certain", counted=counted, variants=variants)

@@ -73,7 +73,7 @@ def test_uncertain_names_are_said_with_the_other_readings() -> None:
     text = wording.numbering_statement(column_result(COLUMN, numbering=numbering))
     assert "UNCERTAIN" in text
     assert "all names 1 level higher: 30 %" in text
-    assert "Variant: L6" in text
+    assert "Variant: a sixth lumbar vertebra (L6)" in text
     assert "uncertain" in wording.caution(column_result(COLUMN, numbering=numbering))
     assert wording.caution(column_result(COLUMN)) == ""
 
