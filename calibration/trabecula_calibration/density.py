@@ -191,7 +191,7 @@ def assess_density(
         levels_used=tuple(level.name for level in used),
         per_level=per_level,
         calibration_id=line.calibration_id,
-        explanation=line.explanation + _fallback_words(used),
+        explanation=line.explanation + fallback_words([level.name for level in used]),
         category=category,
         category_source=CATEGORY_SOURCE if category else None,
         contrast_correction_mg_cm3=correction or None,
@@ -283,10 +283,15 @@ def levels_for_mean(level_hus: Sequence[LevelHu]) -> list[LevelHu]:
     ]
 
 
-def _fallback_words(used: Sequence[LevelHu]) -> str:
-    """Says so where levels outside L1-L3 had to help."""
-    others = [level.name for level in used if level.name not in DENSITY_LEVELS]
+def fallback_words(used: Sequence[str]) -> str:
+    """Says so where levels outside L1-L3 had to help; put behind the explanation of the line."""
+    others = [name for name in used if name not in DENSITY_LEVELS]
     return f"; fewer than two of L1-L3 could be used, so {' and '.join(others)} joined" if others else ""
+
+
+def without_fallback_words(explanation: str) -> str:
+    """The explanation of the line alone: which levels were used may change, the line does not."""
+    return explanation.split("; fewer than two of L1-L3 could be used")[0]
 
 
 def _density(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trabecula_calibration.density import CATEGORY_BARRING_CODES, age_codes
+from trabecula_calibration.density import CATEGORY_BARRING_CODES, age_codes, fallback_words, without_fallback_words
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.genant import summarise
 from trabecula_morphometry.levels import DENSITY_LEVELS
@@ -168,7 +168,9 @@ def _density(stacks: Sequence[Result], names: JoinedNames, comparable: Sequence[
     if not names.shifts[comparable[0]] and mean.levels and mean.levels == lead.density.levels and set(mean.levels) <= from_lead:
         # The same levels of one stack: its own mean, with its budget, to the last digit.
         return levels, lead.density
-    return levels, mean
+    # Which levels had to help is another matter for the whole than it was for the part.
+    words = without_fallback_words(lead.density.explanation) + fallback_words(mean.levels)
+    return levels, mean.model_copy(update={"explanation": words}) if mean.levels else mean
 
 
 def _kept_flags(stacks: Sequence[Result], taken: Sequence[Mapping[str, str]], comparable: Sequence[int]) -> list[Flag]:
@@ -178,7 +180,7 @@ def _kept_flags(stacks: Sequence[Result], taken: Sequence[Mapping[str, str]], co
             if entry.code in _MADE_ANEW or (entry.code in _ABOUT_DENSITY and index not in comparable):
                 continue
             if entry.level is None:
-                kept.append(entry)
+                kept.append(entry.model_copy(update={"text": without_fallback_words(entry.text)}))
             elif entry.level in taken[index]:
                 kept.append(entry.model_copy(update={"level": taken[index][entry.level]}))
     return kept

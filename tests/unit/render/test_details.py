@@ -24,7 +24,7 @@ SPEAKERS = {
     "trabecula_morphometry.deformity": ("deformed_levels",),
     "trabecula_morphometry.plausibility": ("check_geometry", "check_attenuation"),
     "trabecula_calibration.matching": ("match_entry", "_judge"),
-    "trabecula_calibration.density": ("_choose_line", "_fallback_words"),
+    "trabecula_calibration.density": ("_choose_line", "fallback_words"),
     "trabecula_calibration.drift": ("_judge",),
     "trabecula_calibration.tissue": ("tissue_disagreements",),
     "trabecula_calibration.phantom_fit": ("reasons_to_refuse",),

@@ -113,3 +113,13 @@ def test_levels_stand_from_the_head_down() -> None:
     whole = joined(part(LOWER, "1.2"), part(UPPER, "1.3"))
     heights = [level.center_lps_mm[2] for level in whole.levels]
     assert all(upper > lower for upper, lower in pairwise(heights))
+
+
+def test_which_levels_had_to_help_in_a_part_is_not_said_of_the_whole() -> None:
+    words = "same scanner; fewer than two of L1-L3 could be used, so T12 joined"
+    upper = part(("T10", "T11", "T12", "L1"), "1.3", flags=[flag(Code.KERNEL_MISMATCH, words)])
+    upper = upper.model_copy(update={"density": upper.density.model_copy(update={"levels": ["T12", "L1"], "explanation": words})})
+    whole = joined(upper, without_mean(part(("L2",), "1.2")))
+    assert whole.density.levels == ["L1", "L2"]
+    assert whole.density.explanation == "same scanner"
+    assert [entry.text for entry in whole.flags if entry.code is Code.KERNEL_MISMATCH] == [flag(Code.KERNEL_MISMATCH, "same scanner").text]
