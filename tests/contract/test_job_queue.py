@@ -78,6 +78,22 @@ def test_stat_goes_before_routine_and_backfill_comes_last(bench: Bench) -> None:
     assert [lease.version_id if lease else None for lease in taken] == bench.version_ids[::-1]
 
 
+def test_a_waiting_job_takes_the_priority_that_its_study_gets_later(bench: Bench) -> None:
+    queue, ledger = bench.queue, bench.ledger
+    with ledger.write() as connection:
+        for version_id in bench.version_ids:
+            queue.enqueue(connection, version_id, bench.now)
+        study = select(versions.c.study_id).where(versions.c.id == bench.version_ids[2]).scalar_subquery()
+        connection.execute(update(studies).where(studies.c.id == study).values(priority=Priority.STAT))
+        queue.reprioritise(connection, bench.version_ids[2])
+    with ledger.write() as connection:
+        leases = [queue.lease(connection, "worker", bench.now) for _ in bench.version_ids]
+        # One that is being worked on keeps its place; nothing is put twice.
+        queue.reprioritise(connection, bench.version_ids[2])
+        assert queue.lease(connection, "worker", bench.now) is None
+    assert [lease.version_id for lease in leases if lease] == [bench.version_ids[2], *bench.version_ids[:2]]
+
+
 def test_a_job_of_a_rolled_back_transaction_does_not_exist(bench: Bench) -> None:
     def killed_before_the_commit() -> None:
         with bench.ledger.write() as connection:

@@ -14,6 +14,7 @@ from trabecula_service.api.health import build_health
 from trabecula_service.api.problems import install_problems, problem
 from trabecula_service.api.reviews import build_reviews
 from trabecula_service.api.routes import build_api
+from trabecula_service.api.urgent import build_urgent
 from trabecula_service.receive.stow import build_stow
 from trabecula_service.security.guard import install_security
 from trabecula_service.web.pages import FONT_FOLDER, STATIC_FOLDER, build_pages
@@ -54,6 +55,7 @@ def build_app(context: WebContext) -> FastAPI:
     install_problems(app)
     app.include_router(build_health(context))
     app.include_router(build_api(context))
+    app.include_router(build_urgent(context))
     app.include_router(build_reviews(context))
     app.include_router(build_exports(context))
     app.include_router(build_calibrations(context))

@@ -189,6 +189,13 @@ class StudyDetail(_Answer):
     history: list[HistoryEntry]
 
 
+class UrgentAnswer(_Answer):
+    """A study that goes before all others now."""
+
+    id: str
+    first: bool
+
+
 class RetryAnswer(_Answer):
     """Where a study went that is tried again."""
 

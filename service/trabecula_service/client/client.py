@@ -11,7 +11,7 @@ import httpx2
 from pydantic import BaseModel
 
 from trabecula_morphometry.errors import TrabeculaError
-from trabecula_service.api.models import RetryAnswer, StudyDetail, StudyList, StudySummary
+from trabecula_service.api.models import RetryAnswer, StudyDetail, StudyList, StudySummary, UrgentAnswer
 from trabecula_service.api.reviewing import GivenReview
 from trabecula_service.api.reviews import NewVersion, ReviewAnswer, ReviewList
 from trabecula_service.ledger.states import State
@@ -127,6 +127,10 @@ class TrabeculaClient:
     def retry(self, study_id: str) -> RetryAnswer:
         """Try a study again that failed or was skipped."""
         return RetryAnswer.model_validate_json(self._checked(self._ask("POST", f"/api/v1/studies/{study_id}/retry")))
+
+    def put_first(self, study_id: str) -> UrgentAnswer:
+        """Have a study that waits analysed before all others."""
+        return UrgentAnswer.model_validate_json(self._checked(self._ask("POST", f"/api/v1/studies/{study_id}/first")))
 
     def results(self, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[Result]:
         """The current result of every study, streamed."""

@@ -42,6 +42,11 @@ class LeaseTable:
         """Sign of life; False if the lease is lost."""
         return self._change(connection, lease, leased_until=now + self._lease_seconds)
 
+    def reprioritise(self, connection: Connection, version_id: int) -> None:
+        """A waiting job gets the priority that its study has now."""
+        waiting = (jobs.c.version_id == version_id) & (jobs.c.state == "ready")
+        connection.execute(update(jobs).where(waiting).values(priority=self._priority(connection, version_id)))
+
     def finish(self, connection: Connection, lease: Lease) -> bool:
         """The job is done; False if the lease is lost."""
         return self._change(connection, lease, state="done", leased_until=None)

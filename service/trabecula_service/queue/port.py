@@ -50,6 +50,9 @@ class JobQueue(Protocol):
     def renew(self, connection: Connection, lease: Lease, now: float) -> bool:
         """Sign of life. False: the lease is lost (expired and taken, or cancelled); the work is to be dropped."""
 
+    def reprioritise(self, connection: Connection, version_id: int) -> None:
+        """The job of a version that waits, if there is one, gets the priority that its study has now."""
+
     def finish(self, connection: Connection, lease: Lease) -> bool:
         """The job is done. False: the lease is lost, and nothing of this work may be kept."""
 

@@ -72,6 +72,15 @@ class ProcrastinateQueue:
         connection.execute(update(jobs).where(jobs.c.id == lease.job_id).values(leased_until=until))
         return True
 
+    def reprioritise(self, connection: Connection, version_id: int) -> None:
+        """A waiting job gets the priority that its study has now; Procrastinate's own row too, by which it hands out."""
+        priority = self._priority(connection, version_id)
+        waiting = (jobs.c.version_id == version_id) & (jobs.c.state == "ready")
+        for dispatch_id in connection.execute(select(jobs.c.dispatch_id).where(waiting)).scalars().all():
+            changed = text("UPDATE procrastinate_jobs SET priority = :priority WHERE id = :id AND status = 'todo'")
+            connection.execute(changed, {"priority": priority, "id": dispatch_id})
+        connection.execute(update(jobs).where(waiting).values(priority=priority))
+
     def finish(self, connection: Connection, lease: Lease) -> bool:
         """The job is done; False if the lease is lost."""
         return self._end(connection, lease, state="done")

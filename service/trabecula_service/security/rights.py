@@ -63,7 +63,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _RULES: tuple[tuple[str, Right], ...] = (
     # A search is sent as a form because the address must not hold a patient's name; it changes nothing.
     (r"(/api/v1)?/search", Right.READ),
-    (r"(/api/v1)?/studies/[^/]+/retry", Right.REVIEW),
+    (r"(/api/v1)?/studies/[^/]+/(retry|first)", Right.REVIEW),
     (r"(/api/v1)?/studies/[^/]+(/versions/[^/]+)?/(preview|sign|reviews?)(/.*)?", Right.REVIEW),
     (r"(/api/v1/calibrations|/physicist)(/.*)?", Right.CALIBRATE),
     (r"/dicom-web/studies(/[^/]+)?", Right.SEND),

@@ -11,6 +11,7 @@ from trabecula_service.api.context import WebContext
 from trabecula_service.api.models import document_url
 from trabecula_service.api.reviewing import caller_of, edits_of, enter_or_problem, given_review, may_review
 from trabecula_service.api.routes import StudyId, VersionNumber, pick_result, retry_or_problem, study_or_404
+from trabecula_service.api.urgent import first_or_problem
 from trabecula_service.ledger.queries import (
     VersionRow,
     count_study_instances,
@@ -22,6 +23,7 @@ from trabecula_service.ledger.queries import (
 )
 from trabecula_service.ledger.reviews import attention_of, list_reviews
 from trabecula_service.ledger.states import State
+from trabecula_service.ledger.urgent import WAITING, is_first
 from trabecula_service.render.reading_images import FILE_NAME
 from trabecula_service.result import Result
 from trabecula_service.review.amend import amended, changes_in_words
@@ -100,6 +102,16 @@ def build_study_pages(context: WebContext) -> APIRouter:
                 raise
         return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
+    @router.post("/studies/{study_id}/first")
+    def first(request: Request, study_id: StudyId) -> RedirectResponse:
+        try:
+            first_or_problem(context, study_id, actor=caller_of(request, "page"))
+        except HTTPException as error:
+            # Its analysis has begun meanwhile: the page shows how it stands.
+            if error.status_code != 409:
+                raise
+        return RedirectResponse(f"/studies/{study_id}", status_code=303)
+
     return router
 
 
@@ -114,6 +126,7 @@ def study_page(context: WebContext, study_id: str, version: int | None, *, reade
         events = list_events(connection, study_id)
         objects = count_study_instances(connection, study_id)
         reviews = list_reviews(connection, study_id)
+        first = is_first(connection, study_id)
     result = Result.from_json(shown.result_json) if shown.result_json else None
     names = {document.name for document in documents}
     signable = may_sign and result is not None and attention_of(result) > 0 and shown.number == row.version and shown.state in _MAY_SIGN
@@ -139,6 +152,8 @@ def study_page(context: WebContext, study_id: str, version: int | None, *, reade
         may_sign=may_sign,
         exclusion_words=EXCLUSION_WORDS,
         may_retry=row.state in (State.FAILED, State.SKIPPED),
+        first=first,
+        may_be_first=row.state in WAITING and not first,
         busy=row.state in _BUSY,
         who=reader,
         now=context.clock(),
