@@ -24,6 +24,8 @@ from trabecula_service.ledger.database import Ledger, ledger_place, open_ledger
 from trabecula_service.ledger.outbox import recover_parcels
 from trabecula_service.ledger.presence import associations_of_the_gone, forget_gone, give_sign_of_life, leave
 from trabecula_service.ledger.retention import RetentionRule
+from trabecula_service.ops.bucket import open_bucket
+from trabecula_service.ops.data_files import CacheKeeper
 from trabecula_service.ops.data_folder import DataFolder
 from trabecula_service.ops.loops import Heartbeats, Loop
 from trabecula_service.queue.analysis_process import AnalysisProcess
@@ -83,12 +85,16 @@ class Service:
         self.settings, self.roles = settings, roles
         self._alone = settings.ledger.postgresql is None and roles == frozenset(Role)
         self._stopping, self._heartbeats, self._run_id = Event(), Heartbeats(), secrets.token_hex(8)
-        self._folder = DataFolder(settings.data)
+        self._bucket = open_bucket(settings.objects)
+        self._folder = DataFolder(settings.data, self._bucket)
         self._folder.open(alone=self._alone)
         self._ledger = open_ledger(ledger_place(settings.ledger, self._folder.root), may_migrate=settings.ledger.migrate)
-        self._store = ObjectStore(self._folder.objects)
+        self._store = ObjectStore(self._folder.objects, self._bucket)
         self._queue = build_queue(self._ledger, settings)
         self._loops = [self._loop("presence", self._show_presence, pause_seconds=_PRESENCE_SECONDS)]
+        if self._bucket is not None:
+            keeper = CacheKeeper(self._ledger, self._folder.root, limit_bytes=settings.objects.cache_gib * 1024**3)
+            self._loops.append(self._loop("cache", keeper.step))
         self._listener = self._build_listener() if Role.LISTEN in roles else None
         self._analysis = self._build_analysis(analysis) if Role.WORK in roles else None
         self._worker = self._build_worker(self._analysis) if self._analysis else None
@@ -191,6 +197,7 @@ class Service:
             log=self.settings.log,
             ledger=self._ledger.where,
             objects=self._folder.objects,
+            shared=self.settings.objects,
             data=self._folder.root,
             run_id=self._run_id,
             parent=os.getpid(),
@@ -231,7 +238,8 @@ class Service:
 
     def _build_deliverers(self) -> None:
         for name, settings in self.settings.deliver.destinations.items():
-            deliverer = Deliverer(name, build_destination(settings), self.settings.deliver, self._ledger, data=self._folder.root)
+            destination, root = build_destination(settings), self._folder.root
+            deliverer = Deliverer(name, destination, self.settings.deliver, self._ledger, data=root, bucket=self._bucket)
             self._loops.append(self._loop(f"deliver-{name}", deliverer.step))
             committer = build_committer(settings)
             if committer is not None and isinstance(settings, CStoreDestination):
@@ -241,7 +249,8 @@ class Service:
         retention = self.settings.retention
         if retention.days is not None:
             rule = RetentionRule(seconds=retention.days * 86400.0, only_signed=retention.only_signed)
-            self._loops.append(self._loop("retention", Sweeper(self._ledger, self._store, self._folder.root, rule).step))
+            sweeper = Sweeper(self._ledger, self._store, self._folder.root, rule, bucket=self._bucket)
+            self._loops.append(self._loop("retention", sweeper.step))
 
     def _build_web(self, health_port: int | None) -> WebServer | None:
         if Role.API in self.roles:
@@ -264,6 +273,7 @@ class Service:
             heartbeats=self._heartbeats,
             data=self._folder.root,
             clock=time.time,
+            bucket=self._bucket,
         )
 
 

@@ -471,6 +471,34 @@ class LedgerSettings(_Section):
     need no right to change tables."""
 
 
+def _bucket_url(text: str) -> str:
+    address = urlsplit(text)
+    if address.scheme not in ("s3", "gs", "az", "file") or not (address.netloc or address.path.strip("/")):
+        raise ValueError('write "s3://bucket" or "s3://bucket/prefix"')
+    if address.username or address.password or address.query:
+        raise ValueError("keep credentials out of the address: put them into objects.credentials_file")
+    return text
+
+
+class ObjectsSettings(_Section):
+    """Where several machines keep images and documents between them, if not in one folder that all of them see."""
+
+    url: Annotated[str, AfterValidator(_bucket_url)] | None = None
+    """Bucket, "s3://bucket/prefix" (also "gs://", "az://"); needs `ledger.postgresql` and the package trabecula[s3]. `data` is then each
+    machine's own folder, with copies of what it uses. By default everything is kept in `data`."""
+    endpoint: HttpUrl | None = None
+    """Address of an S3 server of the site, such as "https://minio.example.org:9000"; Amazon's by default."""
+    region: str = "us-east-1"
+    """Region of the bucket; servers of a site mostly take any."""
+    credentials_file: Path | None = None
+    """TOML with access_key_id, secret_access_key and, if there is one, session_token; for "s3". By default what the machine was given:
+    the role of the instance or pod, or the usual AWS variables."""
+    timeout_seconds: Seconds = 60.0
+    """Longest wait for one file, seconds."""
+    cache_gib: Annotated[float, Field(ge=1)] = 50.0
+    """So much of the bucket is kept as copies in `data` (GiB); what was not used for longest goes first, nothing within an hour."""
+
+
 _RoleName = Literal["viewer", "reviewer", "physicist", "sender", "admin"]
 
 
@@ -525,10 +553,17 @@ class Settings(BaseSettings):
     deliver: DeliverSettings = DeliverSettings()
     retention: RetentionSettings = RetentionSettings()
     ledger: LedgerSettings = LedgerSettings()
+    objects: ObjectsSettings = ObjectsSettings()
     backfill: BackfillSettings = BackfillSettings()
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _bucket_has_a_ledger(self) -> Self:
+        if self.objects.url is not None and self.ledger.postgresql is None:
+            raise ValueError("objects.url is for several machines and needs ledger.postgresql; one machine keeps everything in data")
+        return self
 
     @classmethod
     def settings_customise_sources(

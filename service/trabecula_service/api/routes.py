@@ -122,7 +122,10 @@ def build_api(context: WebContext) -> APIRouter:
         if is_known(request, etag):
             return Response(status_code=304, headers={"ETag": etag})
         # The path comes from the ledger, not from the address.
-        path = context.data / found.path
+        try:
+            path = context.local(found.path)
+        except OSError as error:
+            raise HTTPException(503, "the document cannot be had at the moment") from error
         media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
         inline = path.suffix in (".png", ".pdf", ".json")
         return FileResponse(

@@ -41,6 +41,7 @@ def export(
     from trabecula_service.export.deidentify import UidKey
     from trabecula_service.export.run import export_verse
     from trabecula_service.export.sources import from_batch, from_ledger
+    from trabecula_service.ops.bucket import open_bucket
     from trabecula_service.settings import read_settings
 
     if (batch is None) != (images is None):
@@ -52,7 +53,8 @@ def export(
                 studies = from_batch(batch, images)
             else:
                 ledger, _ = stack.enter_context(open_registry(config, data))
-                studies = from_ledger(ledger, read_settings(config, data=data).data.absolute())
+                settings = read_settings(config, data=data)
+                studies = from_ledger(ledger, settings.data.absolute(), open_bucket(settings.objects))
             list_file = key or out.with_name(f"{out.name}.key.csv")
 
             def tell(line: str) -> None:

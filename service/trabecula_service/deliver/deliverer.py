@@ -10,6 +10,8 @@ import structlog
 from trabecula_service.deliver.port import Accepted, Destination, Item, Refused, Stored, Unavailable
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.outbox import Parcel, bring_forward, mark_delivered, mark_failed, mark_retry, mark_stored, take_parcel
+from trabecula_service.ops.bucket import Bucket
+from trabecula_service.ops.data_files import DataFiles
 from trabecula_service.settings import DeliverSettings
 
 _FEWEST_TRIES = 10
@@ -29,16 +31,11 @@ class Deliverer:
         ledger: Ledger,
         *,
         data: Path,
+        bucket: Bucket | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._name, self._destination, self._settings, self._ledger, self._data, self._clock = (
-            name,
-            destination,
-            settings,
-            ledger,
-            data,
-            clock,
-        )
+        self._name, self._destination, self._settings, self._ledger, self._clock = name, destination, settings, ledger, clock
+        self._files = DataFiles(data, bucket)
 
     def step(self) -> bool:
         """Hand over one parcel that is due; False if there is none."""
@@ -63,11 +60,11 @@ class Deliverer:
         return True
 
     def _hand_over(self, parcel: Parcel) -> Accepted | Stored | Unavailable | Refused:
-        path = self._data / parcel.path
         try:
+            path = self._files.local(parcel.path)
             intact = hashlib.sha256(path.read_bytes()).hexdigest() == parcel.sha256
         except OSError as error:
-            return Unavailable(f"our copy cannot be read ({error.strerror})")
+            return Unavailable(f"our copy cannot be read ({error.strerror or error})")
         if not intact:
             return Refused("our copy is damaged: its hash is not the ledger's")
         item = Item(path=path, document=parcel.document, study_id=parcel.study_id, version_number=parcel.version_number)

@@ -20,6 +20,8 @@ from trabecula_service.ledger.retention import (
     still_deletable,
     why_kept,
 )
+from trabecula_service.ops.bucket import Bucket
+from trabecula_service.ops.data_files import DataFiles
 from trabecula_service.receive.object_store import ObjectStore, sync_folder
 from trabecula_service.security.audit import AuditEntry, append
 
@@ -39,8 +41,16 @@ class Sweeper:
     """
 
     def __init__(
-        self, ledger: Ledger, store: ObjectStore, data: Path, rule: RetentionRule, *, clock: Callable[[], float] = time.time
+        self,
+        ledger: Ledger,
+        store: ObjectStore,
+        data: Path,
+        rule: RetentionRule,
+        *,
+        bucket: Bucket | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._files = DataFiles(data, bucket)
         self._ledger, self._store, self._data, self._rule, self._clock = ledger, store, data, rule, clock
         self._after: Place | None = None
         self._next_round = 0.0
@@ -96,15 +106,13 @@ class Sweeper:
     def _delete_files(self, deletion: Deletion) -> None:
         with self._ledger.read() as connection:
             objects = marked_objects(connection, deletion.study_id)
-            pictures = [self._data / path for path in marked_documents(connection, deletion.study_id)]
+            pictures = marked_documents(connection, deletion.study_id)
         folders: set[Path] = set()
         for start in range(0, len(objects), _AT_ONCE):
             with self._ledger.write() as connection:
-                for sha256 in still_deletable(connection, objects[start : start + _AT_ONCE]):
-                    folders.add(self._store.delete(sha256))
-        for picture in pictures:
-            picture.unlink(missing_ok=True)
-            folders.add(picture.parent)
+                folders |= self._store.delete(still_deletable(connection, objects[start : start + _AT_ONCE]))
+        self._files.delete(pictures)
+        folders |= {(self._data / picture).parent for picture in pictures}
         for folder in folders:
             if folder.is_dir():
                 sync_folder(folder)

@@ -17,6 +17,8 @@ from trabecula_service.batch.store import BatchFolder
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.queries import list_documents, list_studies, list_versions
 from trabecula_service.ledger.schema import instances
+from trabecula_service.ops.bucket import Bucket
+from trabecula_service.ops.data_files import DataFiles
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.result import Result
 
@@ -71,9 +73,9 @@ def _images_gone(study_id: str) -> AbstractContextManager[Path]:
     raise InputError("its images were deleted after the retention time", where=f"study {study_id}", hint="send the study again")
 
 
-def from_ledger(ledger: Ledger, data: Path) -> Iterator[FinishedStudy]:
+def from_ledger(ledger: Ledger, data: Path, bucket: Bucket | None = None) -> Iterator[FinishedStudy]:
     """The latest version of every study of a service that has masks: after a review that is the reader's."""
-    store, offset = ObjectStore(data / "objects"), 0
+    store, kept, offset = ObjectStore(data / "objects", bucket), DataFiles(data, bucket), 0
     while True:
         with ledger.read() as connection:
             studies = list_studies(connection, state=None, limit=_PAGE, offset=offset)
@@ -83,7 +85,7 @@ def from_ledger(ledger: Ledger, data: Path) -> Iterator[FinishedStudy]:
         for study in studies:
             with ledger.read() as connection:
                 versions = [version for version in list_versions(connection, study.id) if version.result_json]
-                documents = {d.name: data / d.path for d in list_documents(connection, versions[0].id)} if versions else {}
+                documents = {d.name: d.path for d in list_documents(connection, versions[0].id)} if versions else {}
                 hashes = list(
                     connection.execute(
                         select(instances.c.sha256).where(instances.c.study_id == study.id, instances.c.kind == "ct")
@@ -92,13 +94,13 @@ def from_ledger(ledger: Ledger, data: Path) -> Iterator[FinishedStudy]:
             if not versions or not {BODIES, POSTERIOR} <= documents.keys():
                 continue
             result = Result.model_validate(json.loads(versions[0].result_json or ""))
-            files = tuple(store.path_of(sha256) for sha256 in hashes)
-            case = BatchCase(name=study.id, kind="dicom", files=files, fingerprint="")
             gone = study.images_deleted_at is not None
+            files = () if gone else tuple(store.local_all(hashes))
+            case = BatchCase(name=study.id, kind="dicom", files=files, fingerprint="")
             yield FinishedStudy(
                 key=result.source.study_instance_uid or study.id,
                 result=result,
-                bodies=documents[BODIES],
-                posterior=documents[POSTERIOR],
+                bodies=kept.local(documents[BODIES]),
+                posterior=kept.local(documents[POSTERIOR]),
                 images=partial(_images_gone, study.id) if gone else partial(_images_of, case),
             )

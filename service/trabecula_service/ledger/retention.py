@@ -162,6 +162,11 @@ def finish(connection: Connection, deletion: Deletion, now: float) -> None:
     connection.execute(update(deletions).where(deletions.c.id == deletion.id).values(finished_at=now))
 
 
+def finished_since(connection: Connection, since: float) -> list[str]:
+    """Studies whose deletion ended at this time or later."""
+    return list(connection.execute(select(deletions.c.study_id).where(deletions.c.finished_at >= since).distinct()).scalars())
+
+
 def restore_object(connection: Connection, sop_instance_uid: str, sha256: str, association_id: int | None, now: float) -> None:
     """An object whose bytes were deleted came again and is kept anew; when the last one is back the study has its images again."""
     this = (instances.c.sop_instance_uid == sop_instance_uid) & (instances.c.sha256 == sha256)

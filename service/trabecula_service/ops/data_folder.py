@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 from trabecula_morphometry.errors import SettingsError
+from trabecula_service.ops.bucket import Bucket
+from trabecula_service.ops.data_files import DataFiles
 
 
 class DataFolder:
     """Paths below the data folder; made with rights for the service's user alone, because it holds patient data."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, bucket: Bucket | None = None) -> None:
         self.root = root.absolute()
+        self.files = DataFiles(self.root, bucket)
         self.ledger = self.root / "ledger.sqlite"
         self.objects = self.root / "objects"
         self.work = self.root / "work"

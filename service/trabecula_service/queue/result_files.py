@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from trabecula_service.ops.data_files import DataFiles
 from trabecula_service.receive.object_store import sync_folder
 
 
@@ -17,6 +18,10 @@ class Places(Protocol):
     @property
     def data(self) -> Path:
         """The data folder."""
+
+    @property
+    def files(self) -> DataFiles:
+        """What lies below the data folder, wherever it is kept."""
 
     @property
     def work(self) -> Path:
@@ -73,4 +78,6 @@ def keep_files(files: Sequence[Path], places: Places, *, folder_name: str) -> tu
         kept.append(KeptFile(name=source.name, path=relative, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)))
     sync_folder(target)
     sync_folder(places.results)
+    for made in kept:
+        places.files.publish(places.data / made.path)
     return tuple(kept)

@@ -148,14 +148,19 @@ class Worker:
     def _request(self, lease: Lease, folder: Path) -> AnalyzeRequest:
         with self._ledger.read() as connection:
             version = connection.execute(select(versions).where(versions.c.id == lease.version_id)).one()
-            hashes = connection.execute(
-                select(instances.c.sha256).where(
-                    instances.c.study_id == version.study_id, instances.c.kind == "ct", instances.c.first_version <= version.number
+            hashes = (
+                connection.execute(
+                    select(instances.c.sha256).where(
+                        instances.c.study_id == version.study_id, instances.c.kind == "ct", instances.c.first_version <= version.number
+                    )
                 )
-            ).scalars()
+                .scalars()
+                .all()
+            )
             priors = prior_results(connection, version.study_id)
             superseded = posted_dicom_paths(connection, version.study_id, version.number)
-            link_study(folder / "input", [self._store.path_of(sha256) for sha256 in hashes])
+        # Outside of the transaction: a bucket may take its time.
+        link_study(folder / "input", self._store.local_all(hashes))
         return AnalyzeRequest(
             input=folder / "input",
             out=folder / "out",
@@ -172,7 +177,7 @@ class Worker:
             priors=priors,
             reading_images=True,
             optional_documents=frozenset(name for names in self._recipients.values() for name in names),
-            superseded=tuple(self._places.data / path for path in superseded),
+            superseded=tuple(self._places.files.local(path) for path in superseded),
             review=self._review(lease.version_id),
         )
 
@@ -183,7 +188,8 @@ class Worker:
         if found is None:
             return None
         review = found.review
-        paths = {name: self._places.data / path for name, path in found.documents.items()}
+        needed = ("segmentation.nii.gz", "segmentation_posterior.nii.gz", "report.sr.dcm")
+        paths = {name: self._places.files.local(path) for name, path in found.documents.items() if name in needed}
         return ReviewOrder(
             verdict=review.verdict,
             reader=review.reader,
@@ -230,8 +236,7 @@ class Worker:
             if current:
                 self._write_end(connection, lease, end, kept, now)
         if not current:
-            for file in kept:
-                (self._places.data / file.path).unlink(missing_ok=True)
+            self._places.files.delete([file.path for file in kept])
         return current
 
     def _write_end(self, connection: Connection, lease: Lease, end: Finished, kept: Sequence[KeptFile], now: float) -> None:

@@ -20,10 +20,11 @@ import structlog
 
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.presence import give_sign_of_life, leave
+from trabecula_service.ops.bucket import open_bucket
 from trabecula_service.ops.logs import set_up_logs
 from trabecula_service.receive.listener import Listener, listening_socket
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import LogSettings, ReceiveSettings
+from trabecula_service.settings import LogSettings, ObjectsSettings, ReceiveSettings
 
 _PRESENCE_SECONDS = 5.0
 _LEAVE_SECONDS = 15.0
@@ -40,6 +41,7 @@ class ListenerTask:
     log: LogSettings
     ledger: Path | str
     objects: Path
+    shared: ObjectsSettings
     data: Path
     run_id: str
     parent: int
@@ -129,7 +131,8 @@ def _serve(task: ListenerTask, run_id: str, listening: socket.socket) -> None:
     # An interrupt at the keyboard goes to the whole group; the parent decides what becomes of us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ledger = Ledger(task.ledger)
-    listener = Listener(task.settings, ledger, ObjectStore(task.objects), run_id=run_id, data=task.data, listening=listening)
+    store = ObjectStore(task.objects, open_bucket(task.shared))
+    listener = Listener(task.settings, ledger, store, run_id=run_id, data=task.data, listening=listening)
     show = _shower(ledger, run_id)
     show()
     listener.start()

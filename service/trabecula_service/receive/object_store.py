@@ -4,11 +4,13 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from trabecula_service.ops.bucket import Bucket
 
 _PREAMBLE = b"\x00" * 128 + b"DICM"
 _SYNC_THREADS = 32
@@ -39,11 +41,11 @@ class ObjectStore:
     """A folder of files named by their content.
 
     No part of a name comes from the sender: a UID can hold "../". The same bytes have the same name, so that a repeat costs no
-    space and can never damage what is there.
+    space and can never damage what is there. With a bucket it is there that an object is kept, and the folder holds copies.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, bucket: Bucket | None = None) -> None:
+        self._folder, self._bucket = folder, bucket
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._syncing: Executor = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="trabecula-sync")
@@ -87,6 +89,9 @@ class ObjectStore:
     def is_whole(self, sha256: str, size_bytes: int) -> bool:
         """Whether the file with this hash is there with its whole content."""
         path = self.path_of(sha256)
+        if self._bucket is not None:
+            # What the bucket has it has whole; another machine's folder says nothing.
+            return self._bucket.size_of(_name_of(sha256)) == size_bytes
         try:
             return path.stat().st_size == size_bytes and _content_hash(path) == sha256
         except OSError:
@@ -94,13 +99,42 @@ class ObjectStore:
 
     def is_there(self, sha256: str) -> bool:
         """Whether there is a file with this hash, whatever its content."""
-        return self.path_of(sha256).is_file()
+        return self.path_of(sha256).is_file() if self._bucket is None else self._bucket.size_of(_name_of(sha256)) is not None
 
-    def delete(self, sha256: str) -> Path:
-        """Delete the file with this hash, if it is there; the folder whose names are to be synced."""
+    def local(self, sha256: str) -> Path:
+        """The file with this hash on this machine, fetched if it is not here.
+
+        Raises
+        ------
+        OSError
+            The bucket does not have it, or cannot be reached.
+        """
         path = self.path_of(sha256)
-        path.unlink(missing_ok=True)
-        return path.parent
+        if self._bucket is not None:
+            if path.exists():
+                os.utime(path)
+            else:
+                self._bucket.fetch(_name_of(sha256), path)
+        return path
+
+    def local_all(self, hashes: Iterable[str]) -> list[Path]:
+        """The files with these hashes on this machine, in their order; what is not here is fetched side by side.
+
+        Raises
+        ------
+        OSError
+            The bucket does not have one of them, or cannot be reached.
+        """
+        return [self.path_of(sha256) for sha256 in hashes] if self._bucket is None else list(self._syncing.map(self.local, hashes))
+
+    def delete(self, hashes: Sequence[str]) -> set[Path]:
+        """Delete the files with these hashes, as far as they are there; the folders whose names are to be synced."""
+        paths = [self.path_of(sha256) for sha256 in hashes]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        if self._bucket is not None:
+            self._bucket.delete([_name_of(sha256) for sha256 in hashes])
+        return {path.parent for path in paths}
 
     def clear_incoming(self, *, older_than_seconds: float = 0.0) -> None:
         """At the start: what was half written was never acknowledged."""
@@ -109,7 +143,19 @@ class ObjectStore:
                 leftover.unlink(missing_ok=True)
 
     def place(self, temporary: Path, file: BinaryIO, stored: StoredFile) -> Placed:
-        """Give a written file its final name and start to sync it; ``file`` is closed when that is done."""
+        """Give a written file its final name and start to sync and to publish it; ``file`` is closed when that is done."""
+        placed = self._place(temporary, file, stored)
+        if self._bucket is None:
+            return placed
+        upload = self._syncing.submit(self._bucket.put, _name_of(stored.sha256), placed.file.path)
+
+        def wait() -> None:
+            placed.wait()
+            upload.result()
+
+        return Placed(file=placed.file, wait=wait)
+
+    def _place(self, temporary: Path, file: BinaryIO, stored: StoredFile) -> Placed:
         try:
             # Fails where the name is taken, unlike a rename: a file that others count on is never replaced by one that is not synced.
             stored.path.hardlink_to(temporary)
@@ -215,6 +261,10 @@ class ObjectWriter:
         """Leave nothing behind."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def _name_of(sha256: str) -> str:
+    return f"objects/{sha256[:2]}/{sha256}.dcm"
 
 
 def sync_folder(folder: Path) -> None:

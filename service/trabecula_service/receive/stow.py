@@ -179,7 +179,7 @@ class _Door:
                 context = self._context
                 commits = SharedCommits(context.ledger)
                 reserve = context.settings.receive.reserve_free_gib
-                store = ObjectStore(context.data / "objects")
+                store = ObjectStore(context.data / "objects", context.bucket)
                 self._intaker = Intaker(store, commits, data=context.data, reserve_free_gib=reserve, clock=context.clock)
             return self._intaker
 

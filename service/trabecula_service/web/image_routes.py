@@ -53,7 +53,10 @@ def images_path(context: WebContext, study_id: str, version: int) -> Path | None
     """File with the images of a version, None where it has none (nothing measured, or made by an earlier release)."""
     with context.ledger.read() as connection:
         document = find_document(connection, study_id, version, FILE_NAME)
-    return context.data / document.path if document else None
+    try:
+        return context.local(document.path) if document else None
+    except OSError:
+        return None
 
 
 def _read(path: Path, name: str) -> bytes:

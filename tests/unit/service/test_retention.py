@@ -1,6 +1,6 @@
 """Received images go only after confirmed delivery and the retention time, and nothing else is lost with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -216,11 +216,10 @@ def test_a_stop_between_mark_and_file_is_taken_up(delivered: tuple[Site, list[Da
     real = site.store.delete
     deleted = list[str]()
 
-    def killed(sha256: str) -> Path:
-        if deleted:
-            raise KeyboardInterrupt
-        deleted.append(sha256)
-        return real(sha256)
+    def killed(hashes: Sequence[str]) -> set[Path]:
+        deleted.extend(hashes[:1])
+        real(hashes[:1])
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(site.store, "delete", killed)
     with pytest.raises(KeyboardInterrupt):
