@@ -18,7 +18,7 @@ from trabecula_service.render import wording
 from trabecula_service.render.column_picture import sagittal_panel
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.overview import level_cells
-from trabecula_service.render.phrases import code_advice, code_text, flag_text, phrase, table, term
+from trabecula_service.render.phrases import code_advice, code_text, flag_text, in_language, phrase, table, term
 from trabecula_service.render.shared_parts import once_per_input
 from trabecula_service.render.trend import trend
 from trabecula_service.result import Heights, Level, Result
@@ -231,7 +231,7 @@ def _density_facts(result: Result, language: str) -> list[tuple[str, str]]:
         ("density_basis", term(language, "basis", density.basis)),
         ("base_material", density.material or ""),
         ("calibration", density.calibration_id or ""),
-        ("category_limits", density.category_source or ""),
+        ("category_limits", in_language(language, density.category_source or "")),
         ("contrast_correction", f"{correction:.0f} mg/cm³" if correction else labels["no_correction"]),
         ("deformity_index", _deformity_index(result, language)),
     ]

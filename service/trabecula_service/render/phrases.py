@@ -49,8 +49,12 @@ def flag_text(language: str, flag: Flag) -> str:
     detail = flag.text.removeprefix(CODE_TABLE[flag.code].text)
     if len(detail) == len(flag.text):
         return flag.text
-    said = _details(language).say(detail.strip()).text if detail else ""
-    return f"{code_text(language, flag.code)} {said}".rstrip()
+    return f"{code_text(language, flag.code)} {in_language(language, detail.strip())}".rstrip()
+
+
+def in_language(language: str, text: str) -> str:
+    """A sentence of the measuring side in a language, as far as its file knows it."""
+    return _details(language).say(text).text
 
 
 @lru_cache

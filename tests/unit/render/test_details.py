@@ -11,6 +11,7 @@ import trabecula_calibration
 import trabecula_models
 import trabecula_morphometry
 import trabecula_service
+from trabecula_calibration.density import CATEGORY_SOURCE
 from trabecula_morphometry.codes import CODE_TABLE, Code
 from trabecula_service.choose.kinds import _NO_VOLUME, _NOT_HU_TYPES
 from trabecula_service.choose.rules import default_rules
@@ -123,6 +124,7 @@ def sentences() -> Iterator[tuple[str, str]]:
                 said = text.strip(" ;,")
                 if re.search(r"[A-Za-z]{3}", said) and not KEYWORD.fullmatch(said):
                     yield f"{module}.{function.name}", said
+    yield "category_source", CATEGORY_SOURCE
     for kind in (*_NO_VOLUME.values(), *_NOT_HU_TYPES.values()):
         yield "kinds of images", kind
     for rule in default_rules().rule:
