@@ -76,13 +76,14 @@ from trabecula_service.ledger.database import open_ledger
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.listener_group import ListenerGroup, ListenerTask
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import LogSettings, ReceiveSettings
+from trabecula_service.settings import LogSettings, ObjectsSettings, ReceiveSettings
 if __name__ == "__main__":
     folder, processes = Path(sys.argv[1]), int(sys.argv[2])
     settings = ReceiveSettings(bind="127.0.0.1", port=0, max_associations=64, reserve_free_gib=0, processes=processes)
     ledger, store = open_ledger(folder / "ledger.sqlite"), ObjectStore(folder / "objects")
     task = ListenerTask(
-        settings=settings, log=LogSettings(), ledger=ledger.where, objects=folder / "objects", data=folder, run_id="b", parent=os.getpid()
+        settings=settings, log=LogSettings(), ledger=ledger.where, objects=folder / "objects", shared=ObjectsSettings(), data=folder,
+        run_id="b", parent=os.getpid(),
     )
     listener = ListenerGroup(task, ledger) if processes > 1 else Listener(settings, ledger, store, run_id="bench", data=folder)
     listener.start()
@@ -101,6 +102,8 @@ def trabecula(folder: Path, processes: int) -> Iterator[int]:
         for _ in wait_ticks(60):
             if (folder / "port").exists() and (folder / "port").read_text():
                 break
+            if process.poll() is not None:
+                raise SystemExit((folder / "log").read_text())
         before = _cpu_seconds(process)
         yield int((folder / "port").read_text())
         _note_cpu(folder, _cpu_seconds(process) - before)
