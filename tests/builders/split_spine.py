@@ -134,7 +134,7 @@ class TruthBackend:
         alternatives = () if certain else tuple(NameAlternative(shift=step, probability=0.25) for step in (-1, 1))
         return SpineSegmentation(
             vertebrae=list_vertebrae(volume, bodies, said, [0.95 if certain else 0.5] * len(said)),
-            numbering=NameDecision(certain=certain, anchors=("sacrum",) if certain else (), alternatives=alternatives),
+            numbering=NameDecision(certain=certain, anchors=("last_rib", "sacrum") if certain else (), alternatives=alternatives),
             bodies=bodies,
             posterior=LabelVolume(labels_zyx=np.zeros_like(bodies.labels_zyx), grid=bodies.grid),
             weights_sha256="ab" * 32,

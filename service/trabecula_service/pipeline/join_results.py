@@ -116,10 +116,13 @@ def _level(stacks: Sequence[Result], names: JoinedNames, stack: int, number: int
 def _numbering(stacks: Sequence[Result], names: JoinedNames) -> Numbering:
     unmoved = [result.numbering for result, shift in zip(stacks, names.shifts, strict=True) if shift == 0]
     alternatives = sorted(names.alternatives.items(), key=lambda item: -item[1])
-    if not names.certain and not alternatives:
+    # A stack that is unsure because it shows an L6 or a short last rib is not overruled by one that does not show it.
+    open_variant = any(result.numbering.variants and not result.numbering.certain for result in stacks)
+    certain = names.certain and not open_variant
+    if not certain and not alternatives:
         alternatives = [(-1, 0.01), (1, 0.01)]
     return Numbering(
-        certain=names.certain,
+        certain=certain,
         anchors=list(dict.fromkeys(anchor for numbering in unmoved for anchor in numbering.anchors)),
         variants=list(dict.fromkeys(variant for result in stacks for variant in result.numbering.variants)),
         alternatives=[Alternative(shift=shift, probability=round(weight, 4)) for shift, weight in alternatives],

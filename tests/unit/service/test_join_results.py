@@ -109,6 +109,14 @@ def test_levels_that_were_renamed_take_their_flags_along() -> None:
     assert by_name(whole)["T12"].confidence <= min(level.confidence for level in part(LOWER, "1.2").levels)
 
 
+def test_a_variant_that_one_stack_shows_and_is_unsure_of_keeps_the_names_unsure() -> None:
+    short_rib = Numbering(certain=False, variants=["short_last_rib"], alternatives=[Alternative(shift=1, probability=0.02)])
+    whole = joined(part(LOWER, "1.2"), part(UPPER, "1.3", numbering=short_rib))
+    assert not whole.numbering.certain
+    assert whole.numbering.variants == ["short_last_rib"]
+    assert {Code.NUMBERING_UNCERTAIN, Code.VARIANT_ANATOMY} <= {entry.code for entry in whole.flags}
+
+
 def test_levels_stand_from_the_head_down() -> None:
     whole = joined(part(LOWER, "1.2"), part(UPPER, "1.3"))
     heights = [level.center_lps_mm[2] for level in whole.levels]
