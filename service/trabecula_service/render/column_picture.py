@@ -113,7 +113,9 @@ def _draw_scale(draw: ImageDraw.ImageDraw, plane: ReformattedPlane, size: tuple[
     height = size[1]
     length = 50.0 / plane.pixel_mm
     x, y = 16, height - 22
-    draw.line((x, y, x + length, y), fill=_LETTER, width=3)
-    for end in (x, x + length):
-        draw.line((end, y - 6, end, y + 6), fill=_LETTER, width=3)
-    draw.text((x + length / 2, y - 9), "50 mm", font=font(15), fill=_LETTER, anchor="mb", stroke_width=2, stroke_fill=(0, 0, 0))
+    strokes = [(x, y, x + length, y), *((end, y - 6, end, y + 6) for end in (x, x + length))]
+    # A dark edge, for where bright bone lies under it.
+    for colour, width in (((0, 0, 0), 7), (_LETTER, 3)):
+        for stroke in strokes:
+            draw.line(stroke, fill=colour, width=width)
+    draw.text((x + length / 2, y - 9), "50 mm", font=font(17, bold=True), fill=_LETTER, anchor="mb", stroke_width=3, stroke_fill=(0, 0, 0))

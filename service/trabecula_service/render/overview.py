@@ -56,7 +56,7 @@ def _header(draw: ImageDraw.ImageDraw, document_input: DocumentInput) -> None:
     language = document_input.language
     draw.text((_MARGIN, 10), phrase(language, "mark"), font=font(24, bold=True), fill=_MARK)
     draw.text((WIDTH - _MARGIN, 14), wording.standing(document_input.result, language), font=font(20), fill=_MARK, anchor="ra")
-    headline = _shortened(wording.headline(document_input.result, language), 26, WIDTH - 2 * _MARGIN)
+    headline = _shortened(wording.typeset(wording.headline(document_input.result, language)), 26, WIDTH - 2 * _MARGIN)
     draw.text((_MARGIN, 50), headline, font=font(26, bold=True), fill=_TEXT)
 
 

@@ -31,6 +31,11 @@ BASIS_WORDS = table(DEFAULT_LANGUAGE, "basis")
 PHASE_WORDS = table(DEFAULT_LANGUAGE, "phase")
 
 
+def typeset(text: str) -> str:
+    """With the signs of print, where a page or a picture shows them; DICOM and HL7 keep to signs that every receiver has."""
+    return text.replace(">=", "≥")
+
+
 def standing(result: Result, language: str = DEFAULT_LANGUAGE) -> str:
     """Whether somebody has looked at this version, and who."""
     signed = result.signature

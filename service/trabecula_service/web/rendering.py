@@ -5,6 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trabecula_service import __version__
+from trabecula_service.render.wording import typeset
 from trabecula_service.web.charts import DENSITY_TICKS, DENSITY_WIDTH, LOSS_TICKS, LOSS_WIDTH
 from trabecula_service.web.words import age_text, date_text, name_text, size_text, time_text
 
@@ -14,7 +15,7 @@ def templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("trabecula_service.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(age=age_text, time=time_text, date=date_text, size=size_text, person=name_text)
+    environment.filters.update(age=age_text, time=time_text, date=date_text, size=size_text, person=name_text, typeset=typeset)
     environment.globals.update(
         software_version=__version__,
         loss_ticks=LOSS_TICKS,

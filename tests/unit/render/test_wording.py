@@ -44,6 +44,7 @@ def test_no_sentence_names_a_diagnosis_a_t_score_or_the_absence_of_fracture(resu
 def test_intact_levels_are_named_with_the_limit_that_was_looked_for() -> None:
     result = column_result(COLUMN, losses={})
     assert wording.headline(result) == "No height loss >= 20 % detected in levels T12-L3"
+    assert wording.typeset(wording.headline(result)) == "No height loss ≥ 20 % detected in levels T12-L3"
 
 
 def test_a_moderate_height_loss_outranks_the_density() -> None:
