@@ -1,5 +1,6 @@
 """The PDF before poppler: PDF/A, embedded fonts, the right words, names in any script."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -75,6 +76,13 @@ def test_without_category_no_band_is_drawn(tmp_path: Path) -> None:
     assert "below 80" not in text
     assert "No category is given" in text
     assert "estimate without calibration of this scanner" in text
+
+
+def test_the_headline_and_the_findings_round_a_half_alike(tmp_path: Path) -> None:
+    density = Density(mean_mg_cm3=128.5, interval95=(86.5, 170.5), levels=["L1", "L2"], basis="estimate", material="HA")
+    text = text_of(written(column_input(SMALL, density=density), tmp_path))
+    assert len(re.findall(r"\b128 mg/cm", text)) >= 2
+    assert "129" not in text
 
 
 def test_a_result_that_is_not_evaluable_says_why(tmp_path: Path) -> None:

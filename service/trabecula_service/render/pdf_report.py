@@ -132,6 +132,8 @@ def _density(result: Result, language: str) -> dict[str, object] | None:
     return {
         "value": density.mean_mg_cm3,
         "interval": list(density.interval95),
+        # Rounded here: typst and Python round halves differently, and the same number stands in the findings.
+        "shown": [f"{number:.0f}" for number in (density.mean_mg_cm3, *density.interval95)],
         # Without a category (age unknown or below the limit) the bands would say what the result refuses to say.
         "bands": list(wording.DENSITY_LIMITS_MG_CM3) if density.category else [],
         "caption": labels["density_caption"].format(material=density.material, basis=basis, levels=levels),
@@ -170,7 +172,8 @@ def _point(day: date, first: date, span_days: int, value: float | None, interval
 
 def _loss(level: Level, language: str) -> dict[str, object]:
     loss = level.height_loss.max if level.height_loss and level.genant.grade is not None else None
-    return {"name": level.name, "loss": loss, "grade": level.genant.grade, "text": wording.grade_text(level, language)}
+    shown = "" if loss is None else wording.percent(loss)
+    return {"name": level.name, "loss": loss, "shown": shown, "grade": level.genant.grade, "text": wording.grade_text(level, language)}
 
 
 def _row(level: Level, language: str) -> list[str]:
