@@ -87,6 +87,17 @@ def send_by_page(browser: Browser, service: RunningService, folder: Path) -> dic
     return {"said": browser.text("#progress"), "refused": browser.text("#refused"), "lacking": shortcomings(browser)}
 
 
+def try_rules(browser: Browser, service: RunningService, folder: Path) -> dict[str, Any]:
+    """The administrator asks which of two series would be measured."""
+    study = [*small_ct(slices=40, SeriesNumber="1", study_uid="1.2.9"), *small_ct(slices=20, SeriesNumber="2", study_uid="1.2.9")]
+    files = [str(path) for path in sorted(write_series(study, folder).iterdir())]
+    browser.open(service.url + "/administration/rules")
+    browser.choose("#files", files)
+    browser.click("#look")
+    browser.wait("document.querySelector('.decision')")
+    return {"said": browser.text("#progress"), "decision": browser.text(".decision"), "lacking": shortcomings(browser)}
+
+
 def read_and_sign(browser: Browser, service: RunningService, study_id: str, out: Path) -> dict[str, Any]:
     """Open a case, look at it, correct a point, shift the names and back, leave a level out and back, sign."""
     browser.resize(1280, 900)
@@ -166,6 +177,7 @@ def main(out: Path) -> None:
                 with chromium() as browser:
                     answer: dict[str, Any] = {"lists": look_at_lists(browser, service, out)}
                     answer["sent"] = send_by_page(browser, service, scratch / "sent")
+                    answer["rules"] = try_rules(browser, service, scratch / "rules")
                     answer["signed"] = read_and_sign(browser, service, ids[1], out)
                     answer["others"] = accept_and_reject(browser, service, ids[2], ids[3])
                     browser.open(service.url + "/?show=signed")

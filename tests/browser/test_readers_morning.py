@@ -70,6 +70,15 @@ def test_files_are_sent_from_the_page_and_what_is_no_dicom_is_left_out(morning: 
     assert morning["sent"] == {"said": "2 of 2 files sent, 2 stored, 1 are no DICOM files", "refused": "", "lacking": []}
 
 
+def test_the_series_rules_are_tried_on_chosen_files(morning: dict[str, Any]) -> None:
+    assert (morning["rules"]["said"], morning["rules"]["lacking"]) == ("60 files looked at.", [])
+    rows = morning["rules"]["decision"].splitlines()[1:]
+    assert [("chosen" in row and "not chosen" not in row, "covers less of the body" in row) for row in rows] == [
+        (True, False),
+        (False, True),
+    ]
+
+
 def test_a_dragged_point_changes_height_loss_and_grade_at_once(morning: dict[str, Any]) -> None:
     before, after = (morning["signed"][key].split("\t") for key in ("before", "after"))
     assert before[2] == "0"
