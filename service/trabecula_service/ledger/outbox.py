@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from trabecula_service.ledger.queries import tally
 from trabecula_service.ledger.schema import deliveries, documents, versions
 from trabecula_service.ledger.states import State, move
 
@@ -213,7 +214,5 @@ def recover_parcels(
 
 def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:
     """Number of parcels by destination and state."""
-    rows = connection.execute(
-        select(deliveries.c.destination, deliveries.c.state, func.count()).group_by(deliveries.c.destination, deliveries.c.state)
-    )
-    return {(str(row[0]), str(row[1])): int(row[2]) for row in rows}
+    counted = {tuple(name.split(" ", 1)): count for name, count in tally(connection, "parcel").items() if count}
+    return {(destination, state): count for (state, destination), count in counted.items()}

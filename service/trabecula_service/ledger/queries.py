@@ -222,17 +222,18 @@ def list_deliveries(connection: Connection, version_id: int) -> list[DeliveryRow
 
 def count_states(connection: Connection) -> dict[State, int]:
     """Number of studies by the state of their latest version; every state is there, and the sum is the number of studies."""
-    found = _tally(connection, "study")
+    found = tally(connection, "study")
     return {state: found.get(state, 0) for state in State}
 
 
 def count_instances(connection: Connection) -> dict[str, int]:
     """Number of stored objects by kind, and how often one came again ("repeats")."""
-    found = _tally(connection, "object")
+    found = tally(connection, "object")
     return {kind: found.get(kind, 0) for kind in ("ct", "other", "own_result", "unreadable", "conflict", "repeats")}
 
 
-def _tally(connection: Connection, counted: str) -> dict[str, int]:
+def tally(connection: Connection, counted: str) -> dict[str, int]:
+    """The number of what is counted ("study", "object", "job", "parcel"), by name."""
     # Counting the rows takes seconds where there are a million; triggers keep these numbers with every change.
     rows = connection.execute(select(tallies.c.name, tallies.c.count).where(tallies.c.counted == counted))
     return {str(row[0]): int(row[1]) for row in rows}
@@ -264,7 +265,7 @@ def list_refused_callers(connection: Connection) -> Sequence[RefusedCaller]:
 
 def count_jobs(connection: Connection) -> dict[str, int]:
     """Number of jobs by state."""
-    return {state: count for state, count in _tally(connection, "job").items() if count}
+    return {state: count for state, count in tally(connection, "job").items() if count}
 
 
 def count_skipped_by_code(connection: Connection) -> dict[str, int]:

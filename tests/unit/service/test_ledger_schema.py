@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from builders.ledger import enter
@@ -14,8 +14,9 @@ from builders.postgres import PostgresServer
 from builders.small_ct import small_ct
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger.database import Ledger, migrate, newest_revision, open_ledger, revisions
+from trabecula_service.ledger.outbox import outbox_counts
 from trabecula_service.ledger.queries import count_instances, count_states
-from trabecula_service.ledger.schema import instances, metadata, studies, versions
+from trabecula_service.ledger.schema import deliveries, documents, instances, metadata, studies, versions
 from trabecula_service.ledger.states import State
 from trabecula_service.receive.header import ObjectHeader
 from trabecula_service.receive.intake import StoredObject, record_object
@@ -146,6 +147,20 @@ def test_the_counts_kept_by_triggers_are_those_of_the_rows(any_ledger: Ledger) -
         tallies = count_instances(connection)
         assert {kind: tallies[kind] for kind, _ in kinds.all()} == {"ct": 4, "conflict": 1}
         assert tallies["repeats"] == 1
+
+
+def test_the_counts_of_parcels_are_those_of_the_rows(any_ledger: Ledger) -> None:
+    enter(any_ledger, small_ct(slices=1)[0], 0.0)
+    with any_ledger.write() as connection:
+        version_id = connection.execute(select(versions.c.id)).scalar_one()
+        document = {"version_id": version_id, "name": "a", "path": "a", "sha256": "0", "size_bytes": 1}
+        document_id = connection.execute(insert(documents).values(document).returning(documents.c.id)).scalar_one()
+        parcel = {"document_id": document_id, "version_id": version_id, "state": "pending", "created_at": 0.0, "available_at": 0.0}
+        connection.execute(insert(deliveries), [{**parcel, "destination": name} for name in ("pacs", "ward 7", "ris")])
+        connection.execute(deliveries.update().where(deliveries.c.destination == "pacs").values(state="delivered"))
+        connection.execute(deliveries.delete().where(deliveries.c.destination == "ris"))
+    with any_ledger.read() as connection:
+        assert outbox_counts(connection) == {("pacs", "delivered"): 1, ("ward 7", "pending"): 1}
 
 
 @pytest.mark.parametrize("change", ["UPDATE calibration_entries SET toml = ''", "DELETE FROM calibration_entries"])
