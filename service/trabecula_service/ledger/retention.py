@@ -45,8 +45,10 @@ Place = tuple[float, str]
 
 
 def list_candidates(connection: Connection, rule: RetentionRule, now: float, *, after: Place | None, limit: int) -> list[Place]:
-    """Studies that hold images from before the retention time, whether or not they may go: since when, and their ids."""
-    query = select(studies.c.held_since, studies.c.id).where(studies.c.held_since <= now - rule.seconds)
+    """Finished studies that hold images from before the retention time, whether or not they may go: since when, and their ids."""
+    # Skipped ones stay for ever and may be many: they are not looked at one by one.
+    finished = studies.c.state == State.DONE
+    query = select(studies.c.held_since, studies.c.id).where(finished, studies.c.held_since <= now - rule.seconds)
     if after is not None:
         query = query.where(
             or_(studies.c.held_since > after[0], and_(studies.c.held_since == after[0], studies.c.id > after[1])),
