@@ -94,7 +94,7 @@ class ReceiveSettings(_Section):
     idle_seconds: Seconds = 60.0
     """An association that sends nothing for so long is closed, seconds."""
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that listen on the port together, each with its own `max_associations`. One takes about a hundred slices a second; more
+    """Processes that listen on the port together, each with its own `max_associations`. One takes 100 to 300 slices a second; more
     help where many senders send at once and cores are free."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM) of the listener; with it and the key every connection must be encrypted (TLS 1.2 or newer). A renewed file
