@@ -268,32 +268,46 @@ def test_the_images_of_a_joined_result_are_found_again_as_they_were(joined: Anal
     assert image.source.content_sha256 == source.content_sha256
 
 
-def test_a_reader_signs_a_joined_result_as_any_other(joined: AnalyzeOutcome, tmp_path: Path) -> None:
+def signed(joined: AnalyzeOutcome, out: Path, verdict: Verdict, *, edits: Edits | None = None, reason: str = "") -> AnalyzeOutcome:
     files = {file.name: file for file in joined.files}
-    base = result_of(joined)
     order = ReviewOrder(
-        verdict=Verdict.AMENDED,
+        verdict=verdict,
         reader="Muster, Anna",
         organization="Klinik",
-        reason="",
+        reason=reason,
         at=CREATED,
-        edits=Edits(excluded=(Exclusion(level="L2", reason=ExclusionReason.ARTEFACT),)),
+        edits=edits or Edits(),
         base_version=1,
-        base_result_json=base.to_json(),
+        base_result_json=result_of(joined).to_json(),
         bodies=files["segmentation.nii.gz"],
         posterior=files["segmentation_posterior.nii.gz"],
         predecessor=files["report.sr.dcm"],
     )
-    request = AnalyzeRequest(input=joined.files[0].parents[1] / "in", out=tmp_path, created=CREATED, version=2, review=order)
-    signed = analyze_with()(request, None)
-    result = result_of(signed)
-    assert {file.name for file in signed.files} == set(files)
+    request = AnalyzeRequest(input=joined.files[0].parents[1] / "in", out=out, created=CREATED, version=2, review=order)
+    return analyze_with()(request, None)
+
+
+def test_a_reader_signs_a_joined_result_as_any_other(joined: AnalyzeOutcome, tmp_path: Path) -> None:
+    left_out = Edits(excluded=(Exclusion(level="L2", reason=ExclusionReason.ARTEFACT),))
+    outcome = signed(joined, tmp_path, Verdict.AMENDED, edits=left_out)
+    base, result = result_of(joined), result_of(outcome)
+    assert {file.name for file in outcome.files} == {file.name for file in joined.files}
     assert "L2" not in result.density.levels
     assert [level.series_instance_uid for level in result.levels] == [level.series_instance_uid for level in base.levels]
     names = ("segmentation.seg.dcm", "segmentation-2.seg.dcm")
-    old, new = ([document(outcome, name) for name in names] for outcome in (joined, signed))
+    old, new = ([document(one, name) for name in names] for one in (joined, outcome))
     assert [segment_labels(entry) for entry in old] == [segment_labels(entry) for entry in new]
     assert not {entry.SOPInstanceUID for entry in old} & {entry.SOPInstanceUID for entry in new}
+
+
+def test_a_rejected_joined_result_still_names_the_images_of_every_series(joined: AnalyzeOutcome, tmp_path: Path) -> None:
+    outcome = signed(joined, tmp_path, Verdict.REJECTED, reason="moved")
+    stacks = result_of(joined).source.stacks
+    assert {file.name for file in outcome.files} & {"segmentation.seg.dcm", "points.pr.dcm"} == set()
+    evidence = referenced(document(outcome, "report.sr.dcm"))
+    assert {series: len(instances) for series, instances in evidence.items()} == {
+        stack.series_instance_uid: stack.file_count for stack in stacks
+    }
 
 
 @pytest.mark.peer
