@@ -15,13 +15,14 @@ import numpy as np
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from trabecula_morphometry.errors import InputError, TrabeculaError
 from trabecula_service.dicom import jpeg_lossless
 from trabecula_service.dicom.acquisition import age_years, contrast_given, contrast_of
-from trabecula_service.export.kept_elements import EMPTIED, ESSENTIAL, KEPT, METHODS, NEW_UIDS, SEQUENCES
+from trabecula_service.export.kept_elements import EMPTIED, ESSENTIAL, KEPT, METHODS, NEW_UIDS, SEQUENCES, TYPE_2
 from trabecula_service.pipeline.files import write_durably
 from trabecula_service.receive.object_kinds import is_ct
 
@@ -99,8 +100,9 @@ def deidentified(original: Dataset, subject: str, key: UidKey, removed: Removed)
         clean.ContrastBolusAgent = agent
     for keyword in EMPTIED:
         setattr(clean, keyword, "")
-    for keyword in ("SeriesNumber", "InstanceNumber"):
+    for keyword in TYPE_2 if clean.SOPClassUID == CTImageStorage else ("PatientSex",):
         clean.setdefault(keyword, None)
+    clean["PixelData"].VR = "OW" if clean.BitsAllocated > 8 else "OB"
     clean.PatientName = clean.PatientID = subject
     clean.SpecificCharacterSet = "ISO_IR 192"
     _say_so(clean)
@@ -124,6 +126,8 @@ def _refuse_burned_in(original: Dataset) -> None:
 
 def _unpack(original: Dataset) -> None:
     """Pixels as they are written below: not compressed, little endian."""
+    if "PixelData" not in original:
+        raise NotDeidentifiableError("it has no pixels", where="image", hint="left out")
     jpeg_lossless.register()
     syntax = original.file_meta.TransferSyntaxUID
     try:
@@ -134,6 +138,8 @@ def _unpack(original: Dataset) -> None:
     # Decoders raise many kinds of errors; each means that these pixels cannot be looked into.
     except Exception as error:
         raise NotDeidentifiableError("its pixels cannot be unpacked", where="image", hint=type(error).__name__) from error
+    if len(original.PixelData) < get_expected_length(original):
+        raise NotDeidentifiableError("its pixels are cut off", where="image", hint="left out")
 
 
 def _overlay_groups(original: Dataset) -> set[int]:

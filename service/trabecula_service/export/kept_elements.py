@@ -55,6 +55,9 @@ EMPTIED = (
 )  # fmt: skip
 """Type 2 in CT images: there, and empty."""
 
+TYPE_2 = ("PatientSex", "SeriesNumber", "InstanceNumber", "AcquisitionNumber", "KVP", "SliceThickness")
+"""Type 2 in CT images: empty where the original has none."""
+
 RETAINED_BY_OPTION = {
     "DeviceSerialNumber": "113109",
     "PatientSex": "113108",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 from typer.testing import CliRunner
 
+from builders.peers import need_program
 from builders.results import Column, column_result
 from builders.series import CtSeries, as_enhanced, ct_series
 from trabecula_morphometry.codes import Code
@@ -266,6 +268,24 @@ def test_a_value_that_breaks_the_standard_is_removed_or_the_image_left_out(keywo
     else:
         with pytest.raises(NotDeidentifiableError, match="its PixelSpacing breaks the standard"):
             deidentified(image, "sub-trab0001", KEY, Removed())
+
+
+def test_pixels_that_are_cut_off_are_not_passed_on() -> None:
+    (image,) = ct_series(shape_zyx=(1, 8, 8)).datasets
+    image.PixelData = image.PixelData[:100]
+    with pytest.raises(NotDeidentifiableError, match="cut off"):
+        deidentified(image, "sub-trab0001", KEY, Removed())
+
+
+@pytest.mark.peer
+def test_another_program_finds_a_whole_ct_image(tmp_path: Path) -> None:
+    program = need_program("dciodvfy")
+    (image,) = ct_series(shape_zyx=(1, 8, 8), transfer_syntax=str(RLELossless)).with_tags(AcquisitionNumber=None).datasets
+    deidentified(image, "sub-trab0001", KEY, Removed()).save_as(tmp_path / "clean.dcm", enforce_file_format=True)
+    said = subprocess.run([program, str(tmp_path / "clean.dcm")], capture_output=True, text=True, check=False)
+    errors = [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")]
+    # Its release of 2022 asks for laterality in every image, and for multi-energy elements in images of one energy.
+    assert [line for line in errors if "<Laterality>" not in line and "Multienergy" not in line] == []
 
 
 def test_a_study_of_which_no_image_may_go_out_is_left_out_with_its_reason(tmp_path: Path) -> None:
