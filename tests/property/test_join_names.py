@@ -110,6 +110,14 @@ def test_a_distance_that_is_no_whole_number_of_steps_makes_the_names_unsure() ->
     assert not join_names([stack("T5", "T12", moved_mm=17.0), stack("L1", "L5")]).certain
 
 
+def test_two_bodies_that_claim_one_name_make_the_names_unsure() -> None:
+    upper = stack("T8", "L1")
+    elsewhere = StackLevel(name="T9", center_lps_mm=(0.0, 0.0, Z_MM["L2"]), complete=True)
+    joined = join_names([upper, NamedStack(levels=(elsewhere, *stack("L3", "L5").levels), certain=True, alternatives={})])
+    assert not joined.certain
+    assert len(set(names(joined))) == len(names(joined))
+
+
 def test_stacks_without_bodies_are_no_part_of_the_column() -> None:
     empty = NamedStack(levels=(), certain=False, alternatives={})
     assert names(join_names([empty, stack("T5", "L5")])) == true_names("T5", "L5")

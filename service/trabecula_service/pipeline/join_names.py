@@ -117,19 +117,16 @@ def join_names(stacks: Sequence[NamedStack]) -> JoinedNames:
     shifts = {index: offsets[index] + best for index in order}
     anchor = max(order, key=lambda index: (shifts[index] == 0, stacks[index].certain, _probability(stacks[index], 0), index))
     names = columns[anchor] if shifts[anchor] == 0 else [name for name in LEVELS_IN_ORDER if name != "T13"]
-    placed: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    lost = 0
+    placed: dict[int | None, list[tuple[int, int]]] = defaultdict(list)
     for index in order:
         for number, level in enumerate(stacks[index].levels):
-            place = _place(level.name, shifts[index], columns[index], names)
-            if place is None:
-                lost += 1
-            else:
-                placed[place].append((index, number))
-    levels, dropped = _in_order(stacks, placed, names)
+            placed[_place(level.name, shifts[index], columns[index], names)].append((index, number))
+    beyond = len(placed.pop(None, []))
+    levels, dropped = _in_order(stacks, {place: views for place, views in placed.items() if place is not None}, names)
+    left_out = beyond + dropped
     named_by = [index for index in order if shifts[index] == 0 and stacks[index].certain]
     denied = [index for index in order if shifts[index] != 0 and stacks[index].certain]
-    certain = bool(named_by) and not denied and all(tie.sure for tie in ties) and lost + dropped == 0
+    certain = bool(named_by) and not denied and all(tie.sure for tie in ties) and left_out == 0
     certain = certain and readings[best] >= CERTAIN_PROBABILITY
     return JoinedNames(
         levels=levels,
@@ -137,7 +134,7 @@ def join_names(stacks: Sequence[NamedStack]) -> JoinedNames:
         shifts=tuple(shifts.get(index, 0) for index in range(len(stacks))),
         probability=readings[best],
         alternatives={shift - best: weight for shift, weight in readings.items() if shift != best and weight >= 0.01},
-        left_out=lost + dropped,
+        left_out=left_out,
     )
 
 
@@ -206,14 +203,22 @@ def _common_bodies(upper: NamedStack, lower: NamedStack) -> list[tuple[int, int]
     for i, one in enumerate(upper.levels):
         for j, other in enumerate(lower.levels):
             distance = float(np.linalg.norm(np.subtract(one.center_lps_mm, other.center_lps_mm)))
-            share = SAME_BODY if one.complete and other.complete else SAME_CUT_BODY
-            if distance <= share * min(_step_mm(upper, i), _step_mm(lower, j)):
+            if _is_same((upper, lower), (0, i), (1, j)):
                 near.append((distance, i, j))
     pairs: list[tuple[int, int]] = []
     for _, i, j in sorted(near):
         if all(i != known and j != partner for known, partner in pairs):
             pairs.append((i, j))
     return pairs
+
+
+def _is_same(stacks: Sequence[NamedStack], one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two views are near enough to be of one body."""
+    (a, i), (b, j) = one, other
+    first, second = stacks[a].levels[i], stacks[b].levels[j]
+    distance = float(np.linalg.norm(np.subtract(first.center_lps_mm, second.center_lps_mm)))
+    share = SAME_BODY if first.complete and second.complete else SAME_CUT_BODY
+    return distance <= share * min(_step_mm(stacks[a], i), _step_mm(stacks[b], j))
 
 
 def _step_mm(stack: NamedStack, number: int) -> float:
@@ -232,7 +237,7 @@ def _step_mm(stack: NamedStack, number: int) -> float:
 def _in_order(
     stacks: Sequence[NamedStack], placed: Mapping[int, list[tuple[int, int]]], names: Sequence[str]
 ) -> tuple[tuple[JoinedLevel, ...], int]:
-    """The better view of each level, and of those only bodies that lie one below the other; how many had to go."""
+    """The better view of each level, and of those only bodies that lie one below the other; how many bodies had to go."""
     best = {place: max(views, key=lambda view: (stacks[view[0]].levels[view[1]].quality, -view[0])) for place, views in placed.items()}
     kept: list[tuple[int, tuple[int, int]]] = []
     for place in sorted(best):
@@ -244,7 +249,9 @@ def _in_order(
         if not kept or _is_below(stacks, kept[-1][1], view):
             kept.append((place, view))
     levels = tuple(JoinedLevel(name=names[place], stack=stack, level=level) for place, (stack, level) in kept)
-    return levels, len(best) - len(kept)
+    # Two views under one name that lie too far apart are two bodies, and one of them is not in the list.
+    elsewhere = sum(not _is_same(stacks, best[place], view) for place, views in placed.items() for view in views if view != best[place])
+    return levels, len(best) - len(kept) + elsewhere
 
 
 def _is_below(stacks: Sequence[NamedStack], upper: tuple[int, int], lower: tuple[int, int]) -> bool:
