@@ -62,8 +62,8 @@ def count_work(connection: Connection, wanted: WorkFilter) -> int:
     """How many there are, at most ``COUNT_UP_TO`` + 1."""
     most = COUNT_UP_TO + 1
     parts = [part.limit(most).subquery() for part in _parts(connection, wanted)]
-    found = sum(int(connection.execute(select(func.count()).select_from(part)).scalar_one()) for part in parts)
-    return min(found, most)
+    found = connection.execute(select(*(select(func.count()).select_from(part).scalar_subquery() for part in parts))).one()
+    return min(sum(map(int, found)), most)
 
 
 def _parts(connection: Connection, wanted: WorkFilter) -> list[Select[tuple[str]]]:
