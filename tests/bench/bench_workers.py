@@ -4,7 +4,8 @@ The analysis is a stand-in that takes a fixed time in one thread, so that the qu
 the processor (real work, so the ratio falls where other programs take the cores), once of the clock (no processor, so it does not).
 Studies are queued first; the time is from the first that runs to the last that is measured, from the ledger.
 
-Options: ``--studies N`` (default 8), ``--seconds S`` of each analysis (default 5; real ones take longer), ``--rounds N`` (default 3).
+Options: ``--studies N`` (default 8), ``--seconds S`` of each analysis (default 5; real ones take longer), ``--rounds N`` (default 3),
+``--kinds processor,clock``.
 """
 
 import argparse
@@ -50,8 +51,9 @@ def _start_workers(service: Cluster, workers: int) -> None:
     cores = sorted(os.sched_getaffinity(0))
     started = service.start(*["work"] * workers)
     for number, worker in enumerate(started):
-        # Its analyses are its children and stay on its core.
-        os.sched_setaffinity(worker.process.pid or 0, {cores[number % len(cores)]})
+        # Its analyses are children of one of its threads and stay on its core.
+        for thread in Path(f"/proc/{worker.process.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {cores[number % len(cores)]})
 
 
 def _seconds_of_work(address: str) -> float:
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", default="processor,clock")
     options = parser.parse_args()
     os.environ["TRABECULA_TEST_SECONDS"] = str(options.seconds)
     figures: dict[str, object] = {
@@ -77,7 +80,7 @@ def main() -> None:
         "load_before": round(os.getloadavg()[0], 1),
     }
     with running_postgres() as server:
-        for kind in KINDS:
+        for kind in options.kinds.split(","):
             times: dict[int, list[float]] = {1: [], 2: []}
             for _ in range(options.rounds):
                 for workers in times:
