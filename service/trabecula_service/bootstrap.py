@@ -1,5 +1,6 @@
 """Puts the service together: the only place where adapters are chosen and built."""
 
+import gc
 import os
 import secrets
 import signal
@@ -149,6 +150,8 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: finish.set())
         self.start()
+        # What is loaded by now stays; a full collection that looks at all of it stops every thread for a tenth of a second and more.
+        gc.freeze()
         # A wait without a limit would keep the interpreter from running the signal handler on some platforms.
         while not finish.wait(1.0):
             pass

@@ -6,6 +6,7 @@ ledger, so that the associations of one that was killed are closed and their stu
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -136,6 +137,8 @@ def _serve(task: ListenerTask, run_id: str, listening: socket.socket) -> None:
     show = _shower(ledger, run_id)
     show()
     listener.start()
+    # As in the service: what is loaded by now stays, and a full collection that looks at all of it stops every thread.
+    gc.freeze()
     while not finish.wait(_PRESENCE_SECONDS):
         # A ledger that is busy for a moment is no reason to end; the silence is counted in minutes.
         with contextlib.suppress(Exception):
