@@ -4,7 +4,15 @@ from datetime import date
 import pytest
 
 from trabecula_calibration.contrast import ContrastReading, Phase, classify_phase
-from trabecula_calibration.density import Basis, Category, Density, DensityAssessment, LevelHu, assess_density
+from trabecula_calibration.density import (
+    Basis,
+    Category,
+    Density,
+    DensityAssessment,
+    LevelHu,
+    assess_density,
+    without_fallback_words,
+)
 from trabecula_calibration.entries import CalibrationEntry, CalibrationEntryError, parse_entries
 from trabecula_calibration.matching import AcquisitionFacts, Match, NoMatch, kernel_family, match_entry
 from trabecula_calibration.physics import Material, physics_slope
@@ -178,6 +186,12 @@ def test_fallback_levels_join_only_when_l1_to_l3_are_too_few() -> None:
     both = levels(100, ("T12", "L1", "L2", "L4"))
     assert assess(lv=both).levels_used == ("L1", "L2")
     assert assess(lv=[replace(both[1], usable=False), *both[:1], *both[2:]]).levels_used == ("T12", "L2", "L4")
+
+
+def test_what_is_said_of_the_line_does_not_depend_on_the_levels_used() -> None:
+    usual, fallback = assess(lv=levels(100, ("L1", "L2"))), assess(lv=levels(100, ("T12", "L1", "L4")))
+    assert "T12 and L4 joined" in fallback.explanation
+    assert without_fallback_words(fallback.explanation) == usual.explanation == without_fallback_words(usual.explanation)
 
 
 def test_one_usable_level_gives_no_mean_but_keeps_its_own_density() -> None:
