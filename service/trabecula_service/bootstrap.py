@@ -41,7 +41,9 @@ from trabecula_service.receive.intake import close_association, take_back_unfini
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.listener_group import ListenerGroup, ListenerTask
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import ApiSettings, CStoreDestination, Settings
+from trabecula_service.settings.access import ApiSettings
+from trabecula_service.settings.deliver import CStoreDestination
+from trabecula_service.settings.model import Settings
 
 ANALYSIS = "trabecula_service.pipeline.analyze:analyze_input"
 _LEAVE_SECONDS = 35.0

@@ -37,7 +37,7 @@ from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import associations, versions
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.receive.completion import settle_due
-from trabecula_service.settings import SeriesSettings
+from trabecula_service.settings.receive import SeriesSettings
 
 MOST_GROWTH_MIB = 150.0
 ECHO_EVERY = 50
@@ -50,7 +50,7 @@ from pathlib import Path
 from trabecula_service.ledger.database import open_ledger
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import ReceiveSettings
+from trabecula_service.settings.receive import ReceiveSettings
 folder = Path(sys.argv[1])
 settings = ReceiveSettings(bind="127.0.0.1", port=0, reserve_free_gib=0, idle_seconds=5)
 listener = Listener(settings, open_ledger(folder / "ledger.sqlite"), ObjectStore(folder / "objects"), run_id="fuzz", data=folder)

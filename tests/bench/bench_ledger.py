@@ -21,7 +21,8 @@ from trabecula_service.bootstrap import build_queue
 from trabecula_service.ledger.database import Ledger, open_ledger
 from trabecula_service.ledger.schema import deliveries, documents, events, instances, jobs, metadata, studies, versions
 from trabecula_service.ops.loops import Heartbeats
-from trabecula_service.settings import LedgerSettings, Settings
+from trabecula_service.settings.model import Settings
+from trabecula_service.settings.storage import LedgerSettings
 
 STATES = ("done",) * 85 + ("skipped",) * 10 + ("failed",) * 3 + ("queued", "receiving")
 CHUNK = 500

@@ -15,7 +15,7 @@ from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 from trabecula_service.api.server import WebServer
 from trabecula_service.render.document_input import DocumentInput
 from trabecula_service.render.reading_images import FILE_NAME, reading_images
-from trabecula_service.settings import ApiSettings
+from trabecula_service.settings.access import ApiSettings
 
 COARSE = Column(names=("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5"), spacing_mm=(1.4, 1.4, 1.48), size_xy=(256, 256))
 READY = "document.getElementById('room').dataset.ready === 'yes' && Object.values(readingRoom.views).every(v => v.painted === v.index)"

@@ -76,7 +76,9 @@ from trabecula_service.ledger.database import open_ledger
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.listener_group import ListenerGroup, ListenerTask
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import LogSettings, ObjectsSettings, ReceiveSettings
+from trabecula_service.settings.log import LogSettings
+from trabecula_service.settings.receive import ReceiveSettings
+from trabecula_service.settings.storage import ObjectsSettings
 if __name__ == "__main__":
     folder, processes = Path(sys.argv[1]), int(sys.argv[2])
     settings = ReceiveSettings(bind="127.0.0.1", port=0, max_associations=64, reserve_free_gib=0, processes=processes)

@@ -89,7 +89,7 @@ def main(config: Path, role: str) -> None:
     from trabecula_service.bootstrap import Role, Service
     from trabecula_service.ledger import outbox, presence
     from trabecula_service.ops.logs import set_up_logs
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     presence.SILENCE_SECONDS, outbox.SENDING_SECONDS, bootstrap._PRESENCE_SECONDS = 5.0, 5.0, 0.5
     for point in POINTS:

@@ -24,7 +24,7 @@ def run_role(config: Path, roles: str, analysis: str, log_path: Path, environmen
     """Body of a process."""
     from trabecula_service.bootstrap import Role, Service
     from trabecula_service.ops.logs import set_up_logs
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     os.environ.update(environment)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT, 0o600)

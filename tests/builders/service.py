@@ -19,7 +19,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 
 FAKE_ANALYSIS = "builders.fake_analysis:analyze"
 _TESTS = Path(__file__).resolve().parents[1]
-_RUN = "import sys; from trabecula_service.bootstrap import Service; from trabecula_service.ops.logs import set_up_logs; from trabecula_service.settings import read_settings; from pathlib import Path; settings = read_settings(Path(sys.argv[1])); set_up_logs(settings.log); Service(settings, analysis=sys.argv[2]).run()"  # noqa: E501
+_RUN = "import sys; from trabecula_service.bootstrap import Service; from trabecula_service.ops.logs import set_up_logs; from trabecula_service.settings.read import read_settings; from pathlib import Path; settings = read_settings(Path(sys.argv[1])); set_up_logs(settings.log); Service(settings, analysis=sys.argv[2]).run()"  # noqa: E501
 
 
 @dataclass

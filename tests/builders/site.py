@@ -16,7 +16,7 @@ from trabecula_service.ledger.states import State
 from trabecula_service.ops.loops import Heartbeats
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.result import Result
-from trabecula_service.settings import Settings
+from trabecula_service.settings.model import Settings
 
 NOW = 1_790_000_000.0
 

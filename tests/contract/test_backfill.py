@@ -23,7 +23,8 @@ from trabecula_service.queue.priority import PriorityRule
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import BackfillSettings, ReceiveSettings, SeriesSettings
+from trabecula_service.settings.backfill import BackfillSettings
+from trabecula_service.settings.receive import ReceiveSettings, SeriesSettings
 
 DAYS = Days(first=date(2026, 1, 2), last=date(2026, 1, 4))
 LONG_AFTER = 4e9

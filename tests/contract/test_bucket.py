@@ -21,7 +21,9 @@ from trabecula_service.ops.bucket import Bucket, open_bucket
 from trabecula_service.ops.data_files import CacheKeeper, DataFiles
 from trabecula_service.receive.file_meta import encode_file_meta
 from trabecula_service.receive.object_store import ObjectStore, StoredFile
-from trabecula_service.settings import ObjectsSettings, Settings, read_settings
+from trabecula_service.settings.model import Settings
+from trabecula_service.settings.read import read_settings
+from trabecula_service.settings.storage import ObjectsSettings
 
 NAME = "objects/ab/abcd.dcm"
 

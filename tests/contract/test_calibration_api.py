@@ -15,7 +15,7 @@ from trabecula_service.api.context import WebContext
 from trabecula_service.ledger.database import open_ledger
 from trabecula_service.ops.loops import Heartbeats
 from trabecula_service.queue.lease_table import LeaseTable
-from trabecula_service.settings import Settings
+from trabecula_service.settings.model import Settings
 
 
 @pytest.fixture

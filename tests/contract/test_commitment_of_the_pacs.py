@@ -19,7 +19,7 @@ from trabecula_service.deliver.destinations.c_store import CStore
 from trabecula_service.ledger.outbox import post, recover_parcels
 from trabecula_service.ledger.schema import deliveries, documents, versions
 from trabecula_service.ledger.states import State
-from trabecula_service.settings import CStoreDestination, DeliverSettings
+from trabecula_service.settings.deliver import CStoreDestination, DeliverSettings
 
 SETTINGS = DeliverSettings(retry_seconds=1.0, retry_cap_seconds=300.0, rejected_attempts=3)
 WAIT = 60.0

@@ -12,7 +12,7 @@ from trabecula_service.deliver.deliverer import retry_wait_seconds
 from trabecula_service.deliver.destinations.c_store import CStore, outcome_of
 from trabecula_service.deliver.destinations.folder import Folder
 from trabecula_service.deliver.port import Accepted, Item, Refused, Unavailable
-from trabecula_service.settings import CStoreDestination, DeliverSettings, FolderDestination
+from trabecula_service.settings.deliver import CStoreDestination, DeliverSettings, FolderDestination
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from trabecula_service.deliver.destinations.webhook import Webhook
 from trabecula_service.deliver.port import Accepted, Destination, Item, Refused, Unavailable
 from trabecula_service.render.fhir_bundle import report_fhir
 from trabecula_service.render.hl7_message import report_oru
-from trabecula_service.settings import FhirDestination, MllpDestination, StowDestination, WebhookDestination
+from trabecula_service.settings.deliver import FhirDestination, MllpDestination, StowDestination, WebhookDestination
 
 SMALL = Column(names=("L1", "L2"), spacing_mm=(4.0, 4.0, 4.0), size_xy=(32, 40))
 Answer = Callable[[dict[str, str], bytes], tuple[int, bytes]]

@@ -22,7 +22,7 @@ from trabecula_service.ops.loops import Heartbeats
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.security.keys import new_key
 from trabecula_service.security.rights import UserRole
-from trabecula_service.settings import Settings
+from trabecula_service.settings.model import Settings
 
 EXAMPLES = int(os.environ.get("TRABECULA_OPENAPI_EXAMPLES", "5"))
 """For each route; a few in CI, hundreds by hand."""

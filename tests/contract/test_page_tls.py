@@ -19,7 +19,8 @@ from trabecula_service.client.client import TrabeculaClient
 from trabecula_service.ledger.database import open_ledger
 from trabecula_service.security.keys import new_key
 from trabecula_service.security.rights import UserRole
-from trabecula_service.settings import ApiSettings, read_settings
+from trabecula_service.settings.access import ApiSettings
+from trabecula_service.settings.read import read_settings
 
 pytestmark = pytest.mark.peer
 

@@ -23,7 +23,8 @@ from trabecula_service.security.audit import AuditEntry, append, check_chain, re
 from trabecula_service.security.dicom_audit import audit_message
 from trabecula_service.security.keys import list_keys, new_key, revoke_key
 from trabecula_service.security.rights import UserRole, is_named, right_for
-from trabecula_service.settings import AuthSettings, OidcSettings, Settings
+from trabecula_service.settings.access import AuthSettings, OidcSettings
+from trabecula_service.settings.model import Settings
 
 HERE, ELSEWHERE = ("127.0.0.1", 40000), ("10.20.0.7", 40000)
 

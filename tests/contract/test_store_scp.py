@@ -23,7 +23,7 @@ from trabecula_service.ledger.queries import count_instances, list_refused_calle
 from trabecula_service.ledger.schema import associations, instances
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import ReceiveSettings
+from trabecula_service.settings.receive import ReceiveSettings
 
 OUT_OF_RESOURCES = 0xA700
 

@@ -25,7 +25,9 @@ from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.queue.worker import Worker
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import DeliverSettings, SeriesSettings, WorkSettings
+from trabecula_service.settings.deliver import DeliverSettings
+from trabecula_service.settings.receive import SeriesSettings
+from trabecula_service.settings.work import WorkSettings
 
 HOUR, DAY = 3600.0, 24 * 3600.0
 START = 1_800_000_000.0

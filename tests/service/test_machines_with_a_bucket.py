@@ -15,7 +15,7 @@ from builders.small_ct import small_ct
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import deletions
 from trabecula_service.ops.bucket import open_bucket
-from trabecula_service.settings import ObjectsSettings
+from trabecula_service.settings.storage import ObjectsSettings
 
 ROLES = ("api", "listen", "work", "deliver")
 

@@ -9,7 +9,7 @@ from trabecula_service.ops.bucket import Bucket
 from trabecula_service.ops.data_files import DataFiles
 from trabecula_service.ops.loops import Heartbeats
 from trabecula_service.queue.port import JobQueue
-from trabecula_service.settings import Settings
+from trabecula_service.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

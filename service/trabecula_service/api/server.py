@@ -10,7 +10,7 @@ import uvicorn
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.api.redirect import redirect_to
 from trabecula_service.security.tls import ServerTls
-from trabecula_service.settings import ApiSettings
+from trabecula_service.settings.access import ApiSettings
 
 _LEAVE_SECONDS = 5
 

@@ -13,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pynetdicom import AE, build_context
 
 from trabecula_service.backfill.port import ArchiveError, Fetched, NotFetched
-from trabecula_service.settings import BackfillSettings
+from trabecula_service.settings.backfill import BackfillSettings
 
 _PAGE = 200
 _STUDY_UID, _MODALITIES = "0020000D", "00080061"

@@ -10,7 +10,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove
 
 from trabecula_service.backfill.port import ArchiveError, Fetched, NotFetched
-from trabecula_service.settings import BackfillSettings
+from trabecula_service.settings.backfill import BackfillSettings
 
 _SUCCESS, _WARNING = 0x0000, 0xB000
 _PENDING = (0xFF00, 0xFF01)

@@ -6,7 +6,7 @@ from trabecula_morphometry.errors import SettingsError
 from trabecula_service.backfill.dicomweb_archive import DicomwebArchive
 from trabecula_service.backfill.dimse_archive import DimseArchive
 from trabecula_service.backfill.port import Archive
-from trabecula_service.settings import Settings
+from trabecula_service.settings.model import Settings
 
 
 def build_archive(settings: Settings, folder: Path) -> Archive:

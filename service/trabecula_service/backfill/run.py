@@ -11,7 +11,7 @@ from trabecula_service.backfill.port import Archive, Fetched
 from trabecula_service.ledger.backfill import Step, enter_found, failures, mark, next_study, summary
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.queries import count_jobs
-from trabecula_service.settings import BackfillSettings
+from trabecula_service.settings.backfill import BackfillSettings
 
 _FULL_PAUSE_SECONDS = 5.0
 

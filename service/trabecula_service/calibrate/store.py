@@ -10,7 +10,8 @@ from trabecula_calibration.drift import DriftRules
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger.database import Ledger, ledger_place, open_ledger
 from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
-from trabecula_service.settings import Settings, read_settings
+from trabecula_service.settings.model import Settings
+from trabecula_service.settings.read import read_settings
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def analyze(
     from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
     from trabecula_service.pipeline.prior_densities import read_prior
     from trabecula_service.pipeline.request import EXIT_DONE, EXIT_UNREADABLE, AnalyzeRequest
-    from trabecula_service.settings import AnalysisSettings
+    from trabecula_service.settings.work import AnalysisSettings
 
     try:
         chosen = AnalysisSettings.model_validate(

@@ -30,7 +30,7 @@ def backfill(
     from trabecula_service.backfill.run import Backfill, Days
     from trabecula_service.ledger.database import ledger_place, open_ledger
     from trabecula_service.ops.logs import set_up_logs
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     console = Console(stderr=True)
     try:

@@ -42,7 +42,7 @@ def batch(
     from trabecula_service.batch.tables import write_tables
     from trabecula_service.calibrate.store import calibration_policy
     from trabecula_service.queue.analysis_process import AnalysisProcess
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     stopping = Event()
     try:

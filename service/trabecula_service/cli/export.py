@@ -42,7 +42,7 @@ def export(
     from trabecula_service.export.run import export_verse
     from trabecula_service.export.sources import from_batch, from_ledger
     from trabecula_service.ops.bucket import open_bucket
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     if (batch is None) != (images is None):
         raise typer.BadParameter("--batch and --images belong together")

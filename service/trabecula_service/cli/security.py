@@ -121,7 +121,7 @@ def _ledger(config: Path | None, data: Path | None) -> "Iterator[tuple[Ledger, f
 
     from trabecula_morphometry.errors import SettingsError
     from trabecula_service.ledger.database import ledger_place, open_ledger
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     try:
         settings = read_settings(config, data=data)

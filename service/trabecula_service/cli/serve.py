@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from trabecula_service.bootstrap import Role
-    from trabecula_service.settings import Settings
+    from trabecula_service.settings.model import Settings
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file (TOML); TRABECULA_CONFIG names one too. Every key has a default.")
@@ -79,7 +79,7 @@ def _settings(config: Path | None, data: Path | None) -> "Iterator[Settings]":
     """The settings, with the log set up; a wrong one ends the program with 2 and one line."""
     from trabecula_morphometry.errors import SettingsError
     from trabecula_service.ops.logs import set_up_logs
-    from trabecula_service.settings import read_settings
+    from trabecula_service.settings.read import read_settings
 
     try:
         settings = read_settings(config, data=data)

@@ -20,7 +20,7 @@ from trabecula_service.deliver.commitment_report import CommitmentReport, report
 from trabecula_service.deliver.port import Asked, Reference, Refused, Unavailable
 from trabecula_service.ledger.commitment_asks import fail_unconfirmed, note_answer, take_report, take_unconfirmed
 from trabecula_service.ledger.database import Ledger
-from trabecula_service.settings import CStoreDestination, DeliverSettings
+from trabecula_service.settings.deliver import CStoreDestination, DeliverSettings
 
 _REQUEST = 1
 _SAME_ASSOCIATION_SECONDS = 2.0

@@ -12,7 +12,7 @@ from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.outbox import Parcel, bring_forward, mark_delivered, mark_failed, mark_retry, mark_stored, take_parcel
 from trabecula_service.ops.bucket import Bucket
 from trabecula_service.ops.data_files import DataFiles
-from trabecula_service.settings import DeliverSettings
+from trabecula_service.settings.deliver import DeliverSettings
 
 _FEWEST_TRIES = 10
 """An object that could not be delivered is never given up before so many tries."""

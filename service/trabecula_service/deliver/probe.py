@@ -8,7 +8,7 @@ import httpx2
 from pynetdicom import AE
 
 from trabecula_service.deliver.port import Accepted, Refused, Unavailable
-from trabecula_service.settings import CStoreDestination, DestinationSettings, FolderDestination, MllpDestination
+from trabecula_service.settings.deliver import CStoreDestination, DestinationSettings, FolderDestination, MllpDestination
 
 _VERIFICATION = "1.2.840.10008.1.1"
 _LONGEST_SECONDS = 10.0

@@ -11,7 +11,7 @@ from trabecula_service.deliver.destinations.mllp import Mllp
 from trabecula_service.deliver.destinations.stow_rs import StowRs
 from trabecula_service.deliver.destinations.webhook import Webhook
 from trabecula_service.deliver.port import Destination
-from trabecula_service.settings import CStoreDestination, DestinationSettings
+from trabecula_service.settings.deliver import CStoreDestination, DestinationSettings
 
 _KINDS: Mapping[str, Callable[[Any], Destination]] = {
     "c-store": CStore,

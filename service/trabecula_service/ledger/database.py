@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.ledger import postgresql_engines, sqlite_engines
 from trabecula_service.ledger.procrastinate_tables import bring_up
-from trabecula_service.settings import LedgerSettings
+from trabecula_service.settings.storage import LedgerSettings
 
 _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0

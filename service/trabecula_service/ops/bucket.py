@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trabecula_morphometry.errors import SettingsError
-from trabecula_service.settings import ObjectsSettings
+from trabecula_service.settings.storage import ObjectsSettings
 
 _PART = ".part"
 _TRIES = 3

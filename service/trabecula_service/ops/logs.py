@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from trabecula_service.settings import LogSettings
+from trabecula_service.settings.log import LogSettings
 
 ALLOWED_KEYS = frozenset(
     {

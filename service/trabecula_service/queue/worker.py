@@ -30,7 +30,7 @@ from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.render.wording import headline
 from trabecula_service.result import Result
 from trabecula_service.review.order import ReviewOrder
-from trabecula_service.settings import WorkSettings
+from trabecula_service.settings.work import WorkSettings
 
 _ACTOR = "worker"
 _LONGEST_RETRY_SECONDS = 3600.0

@@ -8,7 +8,7 @@ from trabecula_morphometry.codes import CODE_TABLE, Code
 from trabecula_service.ledger.schema import associations, instances, studies, versions
 from trabecula_service.ledger.states import State, move
 from trabecula_service.queue.port import JobQueue
-from trabecula_service.settings import SeriesSettings
+from trabecula_service.settings.receive import SeriesSettings
 
 _ACTOR = "settle"
 

@@ -45,7 +45,7 @@ from trabecula_service.receive.upper_layer import (
     Rejection,
     Transfer,
 )
-from trabecula_service.settings import ReceiveSettings
+from trabecula_service.settings.receive import ReceiveSettings
 
 UNRECOGNISED_OPERATION = 0x0211
 """PS3.7 annex C."""

@@ -25,7 +25,9 @@ from trabecula_service.ops.bucket import open_bucket
 from trabecula_service.ops.logs import set_up_logs
 from trabecula_service.receive.listener import Listener, listening_socket
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import LogSettings, ObjectsSettings, ReceiveSettings
+from trabecula_service.settings.log import LogSettings
+from trabecula_service.settings.receive import ReceiveSettings
+from trabecula_service.settings.storage import ObjectsSettings
 
 _PRESENCE_SECONDS = 5.0
 _LEAVE_SECONDS = 15.0

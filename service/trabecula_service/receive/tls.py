@@ -1,7 +1,7 @@
 """Encryption of the listener, as the settings ask for it."""
 
 from trabecula_service.security.tls import ServerTls
-from trabecula_service.settings import ReceiveSettings
+from trabecula_service.settings.receive import ReceiveSettings
 
 
 def listener_tls(settings: ReceiveSettings) -> ServerTls | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from trabecula_morphometry.errors import SettingsError, TrabeculaError
 from trabecula_service.security.rights import Principal, UserRole
-from trabecula_service.settings import OidcSettings
+from trabecula_service.settings.access import OidcSettings
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 """Signatures with a public key only: a shared secret, or none, would let anybody who reads our settings make a token."""

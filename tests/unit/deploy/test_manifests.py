@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.cli.main import app
-from trabecula_service.settings import read_settings
+from trabecula_service.settings.read import read_settings
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"

@@ -20,7 +20,7 @@ from trabecula_service.receive.storing import CANNOT_UNDERSTAND, OUT_OF_RESOURCE
 from trabecula_service.render import dicom_codes, fhir_bundle, hl7_message, quantities
 from trabecula_service.render.document_input import SupersededObject
 from trabecula_service.render.registry import render_all
-from trabecula_service.settings import ReceiveSettings
+from trabecula_service.settings.receive import ReceiveSettings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "conformance.md").read_text(encoding="utf-8")
 SMALL = Column(names=("T12", "L1", "L6"), spacing_mm=(2.0, 2.0, 4.0), size_xy=(64, 80))

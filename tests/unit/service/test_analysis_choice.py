@@ -13,7 +13,7 @@ from trabecula_models.forward import Engine, Precision
 from trabecula_morphometry.errors import SettingsError
 from trabecula_service.cli.main import app
 from trabecula_service.pipeline.request import AnalyzeRequest
-from trabecula_service.settings import read_settings
+from trabecula_service.settings.read import read_settings
 
 
 def settings_choice(tmp_path: Path, lines: str) -> BackendChoice:

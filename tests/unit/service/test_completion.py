@@ -10,7 +10,7 @@ from trabecula_service.ledger.states import State
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.intake import close_association, close_lost_associations, open_association
-from trabecula_service.settings import SeriesSettings
+from trabecula_service.settings.receive import SeriesSettings
 
 SETTINGS = SeriesSettings(quiet_seconds=10.0, hard_cap_seconds=100.0)
 

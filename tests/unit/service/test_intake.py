@@ -14,7 +14,7 @@ from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.header import Unreadable, read_header
 from trabecula_service.receive.intake import Kind
-from trabecula_service.settings import SeriesSettings
+from trabecula_service.settings.receive import SeriesSettings
 
 QUIET = SeriesSettings(quiet_seconds=10.0, hard_cap_seconds=100.0)
 

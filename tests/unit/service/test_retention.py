@@ -32,7 +32,7 @@ from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.receive.storing import Intaker
 from trabecula_service.render.reading_images import FILE_NAME
 from trabecula_service.security.audit import AuditEntry, append, check_chain, read_all
-from trabecula_service.settings import SeriesSettings
+from trabecula_service.settings.receive import SeriesSettings
 
 DAY = 86400.0
 RULE = RetentionRule(seconds=30 * DAY, only_signed=False)

@@ -4,7 +4,9 @@ import pytest
 from pydantic import BaseModel
 
 from trabecula_morphometry.errors import SettingsError
-from trabecula_service.settings import DESTINATION_KINDS, Settings, read_settings
+from trabecula_service.settings.deliver import DESTINATION_KINDS
+from trabecula_service.settings.model import Settings
+from trabecula_service.settings.read import read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -21,7 +21,7 @@ from trabecula_service.pipeline.calibration_policy import CalibrationPolicy
 from trabecula_service.pipeline.conclude import conclude
 from trabecula_service.pipeline.measurement import measure_image
 from trabecula_service.result import Acquisition, Contrast, Result, Software, Source
-from trabecula_service.settings import read_settings
+from trabecula_service.settings.read import read_settings
 
 
 def result_with(style: VoiStyle) -> Result:

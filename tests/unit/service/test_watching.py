@@ -16,7 +16,7 @@ from trabecula_service.ops.loops import Heartbeats
 from trabecula_service.ops.metrics import LedgerCollector, metrics_text
 from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.receive.completion import settle_due
-from trabecula_service.settings import SeriesSettings
+from trabecula_service.settings.receive import SeriesSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 ALERTS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text())["groups"][0]["rules"]

@@ -22,7 +22,8 @@ from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.queue.worker import Worker
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.object_store import ObjectStore
-from trabecula_service.settings import SeriesSettings, WorkSettings
+from trabecula_service.settings.receive import SeriesSettings
+from trabecula_service.settings.work import WorkSettings
 
 LEASES = LeaseTable(lease_seconds=60.0)
 

@@ -5,7 +5,7 @@ from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
 
 from trabecula_service.deliver.port import Accepted, Item, Refused, Stored, Unavailable
-from trabecula_service.settings import CStoreDestination
+from trabecula_service.settings.deliver import CStoreDestination
 
 _SUCCESS = 0x0000
 _DUPLICATE = 0x0111

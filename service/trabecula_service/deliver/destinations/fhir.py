@@ -4,7 +4,7 @@ import json
 
 from trabecula_service.deliver.destinations.http_exchange import base_url, failure_of, post
 from trabecula_service.deliver.port import Accepted, Item, Refused, Unavailable
-from trabecula_service.settings import FhirDestination
+from trabecula_service.settings.deliver import FhirDestination
 
 _FHIR_JSON = "application/fhir+json"
 

@@ -4,7 +4,7 @@ import os
 
 from trabecula_service.deliver.port import Accepted, Item, Unavailable
 from trabecula_service.receive.object_store import sync_folder
-from trabecula_service.settings import FolderDestination
+from trabecula_service.settings.deliver import FolderDestination
 
 
 class Folder:

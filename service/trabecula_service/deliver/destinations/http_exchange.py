@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import httpx2
 
 from trabecula_service.deliver.port import Refused, Unavailable
-from trabecula_service.settings import FhirDestination, StowDestination, WebhookDestination
+from trabecula_service.settings.deliver import FhirDestination, StowDestination, WebhookDestination
 
 HttpSettings = FhirDestination | StowDestination | WebhookDestination
 

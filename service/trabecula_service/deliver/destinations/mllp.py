@@ -5,7 +5,7 @@ import ssl
 from typing import Protocol
 
 from trabecula_service.deliver.port import Accepted, Item, Refused, Unavailable
-from trabecula_service.settings import MllpDestination
+from trabecula_service.settings.deliver import MllpDestination
 
 _START, _END = b"\x0b", b"\x1c\x0d"
 _MOST_BYTES = 1_000_000

@@ -8,7 +8,7 @@ from pydicom.filereader import read_file_meta_info
 
 from trabecula_service.deliver.destinations.http_exchange import base_url, failure_of, post
 from trabecula_service.deliver.port import Accepted, Item, Refused, Unavailable
-from trabecula_service.settings import StowDestination
+from trabecula_service.settings.deliver import StowDestination
 
 _REFERENCED, _FAILED = "00081199", "00081198"
 _INSTANCE_UID, _FAILURE_REASON = "00081155", "00081197"

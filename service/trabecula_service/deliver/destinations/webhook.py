@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from trabecula_service.deliver.destinations.http_exchange import failure_of, post
 from trabecula_service.deliver.port import Accepted, Item, Refused, Unavailable
-from trabecula_service.settings import WebhookDestination
+from trabecula_service.settings.deliver import WebhookDestination
 
 _SHORTEST_SECRET = 16
 _INSIDE = "result.json"

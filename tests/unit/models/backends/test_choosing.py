@@ -119,7 +119,7 @@ def test_an_nnunet_sees_the_axes_of_its_training_images(
 
 def test_choosing_imports_no_framework() -> None:
     code = (
-        "import sys, trabecula_models.backends.registry, trabecula_service.settings, trabecula_service.cli.main;"
+        "import sys, trabecula_models.backends.registry, trabecula_service.settings.read, trabecula_service.cli.main;"
         "print([m for m in ('torch', 'monai', 'openvino', 'nnunetv2', 'totalsegmentator') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
