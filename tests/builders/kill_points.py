@@ -21,7 +21,7 @@ POINTS: dict[str, tuple[str, str, str, str]] = {
     # name: role, module, attribute, when
     "object begun": ("listen", f"{RECEIVE}.object_store", "ObjectStore.begin", "after"),
     "object written": ("listen", f"{RECEIVE}.object_store", "ObjectWriter.place", "before"),
-    "object placed, row not committed": ("listen", f"{RECEIVE}.storing", "read_stored_header", "before"),
+    "object placed, row not committed": ("listen", f"{RECEIVE}.object_store", "ObjectWriter.place", "after"),
     "row committed, not answered": ("listen", f"{RECEIVE}.storing", "Intaker.keep", "after"),
     "association ending": ("listen", f"{RECEIVE}.listener", "close_association", "before"),
     "settled, not committed": ("listen", f"{RECEIVE}.completion", "_settle", "after"),

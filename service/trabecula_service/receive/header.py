@@ -63,18 +63,19 @@ def read_header(encoded: bytes, transfer_syntax_uid: str) -> ObjectHeader | Unre
     return _read(encoded, transfer_syntax_uid, whole=True) or Unreadable("the data set is too long")
 
 
-def read_stored_header(head: bytes, path: Path, data_offset: int, transfer_syntax_uid: str) -> ObjectHeader | Unreadable:
-    """The same of a stored file, of which ``head`` is the beginning of the data set; the file is read only where that is not enough.
+def read_beginning(head: bytes, transfer_syntax_uid: str, *, whole: bool) -> ObjectHeader | Unreadable | None:
+    """The same of the beginning of a data set; None if this is not the ``whole`` of it and the header goes on behind."""
+    return _read(head, transfer_syntax_uid, whole=whole)
+
+
+def read_stored_header(path: Path, data_offset: int, transfer_syntax_uid: str) -> ObjectHeader | Unreadable:
+    """The same of a stored file.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     """
-    whole = data_offset + len(head) >= path.stat().st_size
-    found = _read(head, transfer_syntax_uid, whole=whole)
-    if found is not None:
-        return found
     with path.open("rb") as file:
         file.seek(data_offset)
         return _read(file.read(_LONGEST_HEADER_BYTES), transfer_syntax_uid, whole=True) or Unreadable("the header is too long")

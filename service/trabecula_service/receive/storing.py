@@ -12,9 +12,9 @@ from trabecula_service.ledger.retention import restore_object
 from trabecula_service.receive.commits import SharedCommits
 from trabecula_service.receive.dimse_commands import Command, encode_response
 from trabecula_service.receive.file_meta import encode_file_meta
-from trabecula_service.receive.header import read_stored_header
+from trabecula_service.receive.header import ObjectHeader, Unreadable, read_beginning, read_stored_header
 from trabecula_service.receive.intake import Intake, Kind, StoredObject, forget_object, record_object
-from trabecula_service.receive.object_store import ObjectStore, ObjectWriter
+from trabecula_service.receive.object_store import HEAD_BYTES, ObjectStore, ObjectWriter
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -49,22 +49,32 @@ class Intaker:
         return self._store.begin(encode_file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid), transfer_syntax_uid)
 
     def keep(
-        self, writer: ObjectWriter, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, association_id: int | None
+        self,
+        writer: ObjectWriter,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        association_id: int | None,
+        header: ObjectHeader | Unreadable | None = None,
     ) -> Intake:
         """Finish a written object; when this returns it is safe.
 
         The bytes, their name and the row are synced side by side, because each sync waits for the disk. A power failure between them can
         leave a row without its bytes: such an object was never acknowledged, and ``take_back_unfinished`` removes its row at the next
-        start.
+        start. ``header`` is what is known of it already.
 
         Raises
         ------
         OSError, SQLAlchemyError
             If it is not safe; nothing of it is kept then.
         """
+        # Before the sync of the bytes begins: the sooner that of the row follows it, the more of the disk's work they share.
+        if header is None:
+            header = read_beginning(bytes(writer.head), transfer_syntax_uid, whole=writer.data_bytes == len(writer.head))
         placed = writer.place()
         file = placed.file
-        header = read_stored_header(bytes(writer.head), file.path, file.data_offset, transfer_syntax_uid)
+        if header is None:
+            header = read_stored_header(file.path, file.data_offset, transfer_syntax_uid)
         stored = StoredObject(
             sop_instance_uid=sop_instance_uid,
             sop_class_uid=sop_class_uid,
@@ -104,6 +114,7 @@ class StoreTransfer:
         self._intaker, self._command, self._syntax, self._association_id = intaker, command, transfer_syntax_uid, association_id
         self._status = SUCCESS
         self._writer: ObjectWriter | None = None
+        self._header: ObjectHeader | Unreadable | None = None
         try:
             if intaker.has_room():
                 self._writer = intaker.begin(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
@@ -116,10 +127,15 @@ class StoreTransfer:
         """Put a fragment on the disk; what cannot be kept is read to its end all the same, so that the sender gets an answer."""
         if self._writer is None:
             return
+        had = len(self._writer.head)
         try:
             self._writer.write(fragment)
         except OSError as error:
             self._refuse("object_not_stored", error)
+            return
+        if had < HEAD_BYTES == len(self._writer.head):
+            # Meanwhile the sender's next fragments come.
+            self._header = read_beginning(bytes(self._writer.head), self._syntax, whole=False)
 
     def finish(self) -> Sequence[tuple[bytes, bytes]]:
         """Make it safe and answer."""
@@ -138,7 +154,7 @@ class StoreTransfer:
             return CANNOT_UNDERSTAND
         command = self._command
         try:
-            self._intaker.keep(writer, command.sop_class_uid, command.sop_instance_uid, self._syntax, self._association_id)
+            self._intaker.keep(writer, command.sop_class_uid, command.sop_instance_uid, self._syntax, self._association_id, self._header)
         except (OSError, SQLAlchemyError) as error:
             # Nothing was acknowledged: the sender keeps its copy and comes again.
             self._refuse("object_not_stored", error)
