@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.deformity import LevelShape, deformed_levels
 from trabecula_morphometry.endplate_surface import endplates_are_sound
-from trabecula_morphometry.expected import ExpectedHeights, LevelHeights, expected_heights
+from trabecula_morphometry.expected import INTACT_LOSS, ExpectedHeights, LevelHeights, expected_heights
 from trabecula_morphometry.frame import BodyShape, VertebraFrame, chain_tangents, fit_body, posterior_directions
 from trabecula_morphometry.genant import FractureSummary, GenantGrade, HeightLoss, certain_enough, genant_grade, height_loss, summarise
 from trabecula_morphometry.heights import MeasuredHeights, measure_heights
@@ -267,6 +267,12 @@ def _grade(
             for level, own in zip(levels, compared, strict=True)
         ]
         compared = _compared(levels, sex)
+    if any(_is_collapsed_off_centre(level) for level in compared):
+        levels = [
+            replace(level, heights=level.heights.with_lowest_middle()) if level.heights and _is_collapsed_off_centre(own) else level
+            for level, own in zip(levels, compared, strict=True)
+        ]
+        compared = _compared(levels, sex)
     adult = age_years is None or age_years >= ADULT_YEARS
     patterns = deformed_levels(
         [LevelShape(name=c.name, wedge_angle_deg=c.heights.wedge_angle_deg, loss=c.loss) for c in compared if c.heights]
@@ -314,6 +320,12 @@ def _outline_is_wrong(level: LevelMeasurement) -> bool:
         return True
     excess = -float(level.loss.positions.as_array().min())
     return excess > max(MOST_EXCESS, EXCESS_SIGMAS * level.loss.max_sd)
+
+
+def _is_collapsed_off_centre(level: LevelMeasurement) -> bool:
+    """Whether a body is no longer intact and lowest away from mid depth: Genant's grade is that of the most collapsed place."""
+    collapsed = level.loss is not None and level.loss.max >= INTACT_LOSS
+    return collapsed and level.heights is not None and level.heights.lowest_middle is not None
 
 
 def _level_heights(level: LevelMeasurement) -> LevelHeights:

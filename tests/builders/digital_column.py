@@ -30,12 +30,16 @@ class Pit:
 
 @dataclass(frozen=True, kw_only=True)
 class DigitalBody:
-    """One body: heights at the front and back wall's inside (2 mm in) and at mid depth, millimetres, without its ``pits``."""
+    """One body: heights at the front and back wall's inside (2 mm in) and at mid depth, millimetres, without its ``pits``.
+
+    ``lowest_at_mm`` behind mid depth the endplates come nearest, to the second height, and run straight to the rims; None: a bow.
+    """
 
     name: str
     heights_mm: tuple[float, float, float]
     trabecular_hu: float = 150.0
     pits: tuple[Pit, ...] = ()
+    lowest_at_mm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,9 +167,12 @@ def _depth_mm(body: DigitalBody, left: np.ndarray, posterior: np.ndarray, up: np
     """How far inside the body points lie, from its centre; negative outside (a lower bound near the edges)."""
     norm = NORMS[body.name]
     half_depth, half_width = 0.5 * norm.depth_mm, 0.5 * norm.width_mm
-    at = np.array([-half_depth + 2.0, 0.0, half_depth - 2.0])
-    parabola = np.polyfit(at, body.heights_mm, 2).astype(np.float32)
-    half_height = 0.5 * np.polyval(parabola, np.clip(posterior, -half_depth, half_depth))
+    at = np.array([-half_depth + 2.0, body.lowest_at_mm or 0.0, half_depth - 2.0])
+    if body.lowest_at_mm is None:
+        parabola = np.polyfit(at, body.heights_mm, 2).astype(np.float32)
+        half_height = 0.5 * np.polyval(parabola, np.clip(posterior, -half_depth, half_depth))
+    else:
+        half_height = 0.5 * np.interp(posterior, at, body.heights_mm).astype(np.float32)
     # A superellipse: flatter front and back walls than an ellipse, as bodies have.
     radius = np.sqrt(np.hypot((left / half_width) ** 2, (posterior / half_depth) ** 2))
     depth = np.minimum(half_height - np.abs(up), (1.0 - radius) * min(half_depth, half_width))

@@ -54,12 +54,15 @@ def shapes_of(bodies: LabelVolume, arches: LabelVolume, found: list[VertebraInpu
     return {name: shape for name, shape in fitted.items() if shape is not None}
 
 
-def mask_heights_mm(shape: BodyShape) -> np.ndarray:
-    """Heights of the mask itself: 2 mm inside the walls and in the middle, median over the central 10 mm and 3 mm of depth."""
+def mask_heights_mm(shape: BodyShape, middle_mm: float = 0.0) -> np.ndarray:
+    """Heights of the mask itself: 2 mm inside the walls and in the middle, median over the central 10 mm and 3 mm of depth.
+
+    ``middle_mm`` is how far behind the frame's origin the middle is taken.
+    """
     central = np.abs(shape.left_mm) <= 5
     height = shape.top_mm - shape.bottom_mm
     half = 0.5 * shape.depth_mm
-    places = [np.abs(shape.posterior_mm - place) <= 1.5 for place in (-half + 2.5, 0.0, half - 2.5)]
+    places = [np.abs(shape.posterior_mm - place) <= 1.5 for place in (-half + 2.5, middle_mm, half - 2.5)]
     return np.array([np.nanmedian(height[rows][:, central]) for rows in places])
 
 
@@ -104,8 +107,12 @@ class RenderedSpine:
     measured: ColumnMeasurement
 
     def mask_heights_mm(self) -> dict[str, np.ndarray]:
-        """Heights of the masks themselves."""
-        return {level: mask_heights_mm(shape) for level, shape in self.shapes.items()}
+        """Heights of the masks themselves, the middle where it was measured: that of a collapsed body may lie off mid depth."""
+        middles = {level.name: level.heights.points_lps_mm for level in self.measured.levels if level.heights is not None}
+        return {
+            level: mask_heights_mm(shape, middle_depth_mm(shape, middles[level]) if level in middles else 0.0)
+            for level, shape in self.shapes.items()
+        }
 
     def departures_mm(self) -> list[float]:
         """How far each of the six points of every level lies outside (+) or inside (-) the mask's endplate at the same depth."""
@@ -120,6 +127,12 @@ class RenderedSpine:
         """Grade of a level, None where it was not graded."""
         found = next(level for level in self.measured.levels if level.name == name)
         return found.genant.grade if found.genant else None
+
+
+def middle_depth_mm(shape: BodyShape, points: SixPointsLps) -> float:
+    """How far behind the frame's origin the two middle points lie."""
+    pair = np.array([points.middle_superior, points.middle_inferior])
+    return float(shape.frame.to_frame(pair)[:, 1].mean())
 
 
 def point_departures_mm(shape: BodyShape, points: SixPointsLps) -> list[float]:

@@ -54,6 +54,15 @@ def test_a_real_case_is_measured_no_worse_than_before(case: RealCase, analysed: 
         assert now["dice_mean"] >= known["dice_mean"] - DICE_SLACK
 
 
+def test_the_severe_fracture_of_a_real_case_is_called_severe_and_nothing_else(analysed: Any) -> None:
+    case = next(case for case in CASES if case.name == "verse012")
+    result = json.loads((analysed(case)[1] / "result.json").read_text())
+    grades = {level["name"]: level["genant"]["grade"] for level in result["levels"] if level["genant"]["grade"] is not None}
+    assert {name: grade for name, grade in grades.items() if grade >= 2} == {"L1": 3}
+    middle_mm = next(level["heights_mm"]["middle"] for level in result["levels"] if level["name"] == "L1")
+    assert middle_mm == pytest.approx(13.7, abs=1.0), "the reader's, where the body is lowest"
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_readers_of_others_find_no_fault_in_any_document_of_a_real_case(case: RealCase, analysed: Any, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ INTACT = intact("L2")
 FISH = DigitalBody(name="L2", heights_mm=(26.0, 15.0, 27.0))
 """A fish vertebra: both endplates sink by six millimetres."""
 
+WEDGE = DigitalBody(name="L2", heights_mm=(16.0, 21.0, 26.0))
+COLLAPSED_IN_FRONT = DigitalBody(name="L2", heights_mm=(24.0, 13.0, 26.0), lowest_at_mm=-5.0)
+
 
 @cache
 def body(middle: DigitalBody) -> tuple[Volume, BodyShape]:
@@ -41,6 +44,32 @@ def test_heights_and_their_uncertainty_hold_the_truth(which: DigitalBody) -> Non
     errors = np.abs(found.heights_mm.as_array() - which.heights_mm)
     assert errors.max() <= 0.8
     assert (errors <= 2.5 * found.heights_sd_mm.as_array()).all()
+
+
+def test_the_middle_of_a_body_that_is_lowest_off_centre_can_be_taken_there() -> None:
+    volume, shape = body(COLLAPSED_IN_FRONT)
+    at_mid_depth = measure_heights(volume, shape, slice_spacing_mm=1.0)
+    assert at_mid_depth is not None
+    lowest = at_mid_depth.with_lowest_middle()
+    true_at_mid_depth = 13.0 + (26.0 - 13.0) * 5.0 / (5.0 + 0.5 * NORMS["L2"].depth_mm - 2.0)
+    assert at_mid_depth.heights_mm.middle == pytest.approx(true_at_mid_depth, abs=0.8)
+    assert lowest.heights_mm.middle == pytest.approx(13.0, abs=1.0), "rounded by what the slices show"
+    points = lowest.points_lps_mm
+    assert np.linalg.norm(np.subtract(points.middle_superior, points.middle_inferior)) == pytest.approx(lowest.heights_mm.middle)
+    assert at_mid_depth.points_lps_mm.middle_superior[1] - points.middle_superior[1] == pytest.approx(5.0, abs=1.0)
+    assert (lowest.heights_mm.anterior, lowest.heights_mm.posterior) == (
+        at_mid_depth.heights_mm.anterior,
+        at_mid_depth.heights_mm.posterior,
+    )
+    assert lowest.center_lps_mm == at_mid_depth.center_lps_mm
+
+
+@pytest.mark.parametrize("which", [INTACT, FISH, WEDGE])
+def test_a_body_that_is_as_low_at_mid_depth_keeps_its_middle_there(which: DigitalBody) -> None:
+    volume, shape = body(which)
+    found = measure_heights(volume, shape, slice_spacing_mm=1.0)
+    assert found is not None
+    assert found.with_lowest_middle() == found
 
 
 def test_a_body_lower_in_front_has_a_positive_wedge_angle() -> None:

@@ -48,6 +48,28 @@ def test_a_wedge_is_graded_and_its_neighbours_are_not() -> None:
     assert not found.levels[1].usable_for_density()
 
 
+def off_centre(anterior: float, middle: float, posterior: float) -> DigitalColumn:
+    """A column whose L1 lost these shares in front, at a third of its depth, and at the back."""
+    low = replace(squeezed("L1", anterior, middle, posterior), lowest_at_mm=-5.0)
+    return DigitalColumn(bodies=(intact("T12"), low, intact("L2"), intact("L3")))
+
+
+def test_a_collapse_in_front_of_mid_depth_has_the_grade_of_its_lowest_place() -> None:
+    level = measured(off_centre(0.10, 0.48, 0.05)).levels[1]
+    normal_mm = intact("L1").heights_mm
+    at_mid_depth = 0.52 * normal_mm[1] + (0.95 * normal_mm[2] - 0.52 * normal_mm[1]) * 5.0 / 19.5
+    assert 1 - at_mid_depth / normal_mm[1] < 0.40, "mid depth alone would make it a moderate fracture"
+    assert level.loss.positions.middle == pytest.approx(0.48, abs=0.06)
+    assert (level.genant.grade, level.genant.type) == (3, "biconcave")
+
+
+def test_the_middle_of_an_intact_body_stays_at_mid_depth() -> None:
+    level = measured(off_centre(-0.10, 0.10, -0.10)).levels[1]
+    assert level.heights.lowest_middle is not None, "a bowl that is deepest in front"
+    assert level.genant.grade == 0
+    assert level.heights.points_lps_mm.middle_superior[1] == pytest.approx(level.center_lps_mm[1], abs=0.6)
+
+
 def test_points_lie_at_the_measured_heights() -> None:
     level = measured(NORMAL).levels[1]
     points = level.heights.points_lps_mm
