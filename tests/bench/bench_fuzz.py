@@ -51,6 +51,7 @@ from trabecula_service.ledger.database import open_ledger
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.settings.receive import ReceiveSettings
+from trabecula_service.requestor import associate
 folder = Path(sys.argv[1])
 settings = ReceiveSettings(bind="127.0.0.1", port=0, reserve_free_gib=0, idle_seconds=5)
 listener = Listener(settings, open_ledger(folder / "ledger.sqlite"), ObjectStore(folder / "objects"), run_id="fuzz", data=folder)
@@ -176,7 +177,7 @@ def _throw(port: int, stream: bytes) -> None:
 
 
 def _echo(port: int) -> bool:
-    association = AE(ae_title="SCANNER").associate("127.0.0.1", port, contexts=[build_context(Verification)], ae_title="TRABECULA")
+    association = associate(AE(ae_title="SCANNER"), "127.0.0.1", port, contexts=[build_context(Verification)], ae_title="TRABECULA")
     answered = association.is_established and association.send_c_echo().get("Status") == 0
     if association.is_established:
         association.release()

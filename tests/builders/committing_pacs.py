@@ -8,6 +8,8 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from trabecula_service.requestor import associate
+
 Reports = Callable[["CommittingPacs", Any, Dataset], None]
 """How a PACS reports: gets itself, the event of the request and the request."""
 
@@ -105,7 +107,7 @@ def send_report(port: int, event_type: int, report: Dataset) -> int:
     """The status of our listener."""
     role = build_role(StorageCommitmentPushModel, scp_role=True)
     contexts: Sequence[Any] = [build_context(StorageCommitmentPushModel)]
-    association = AE(ae_title="PACS").associate("127.0.0.1", port, contexts=list(contexts), ae_title="TRABECULA", ext_neg=[role])
+    association = associate(AE(ae_title="PACS"), "127.0.0.1", port, contexts=list(contexts), ae_title="TRABECULA", ext_neg=[role])
     assert association.is_established
     status, _ = association.send_n_event_report(report, event_type, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
     association.release()

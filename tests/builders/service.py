@@ -17,6 +17,8 @@ import httpx2
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 
+from trabecula_service.requestor import associate
+
 FAKE_ANALYSIS = "builders.fake_analysis:analyze"
 _TESTS = Path(__file__).resolve().parents[1]
 _RUN = "import sys; from trabecula_service.bootstrap import Service; from trabecula_service.ops.logs import set_up_logs; from trabecula_service.settings.read import read_settings; from pathlib import Path; settings = read_settings(Path(sys.argv[1])); set_up_logs(settings.log); Service(settings, analysis=sys.argv[2]).run()"  # noqa: E501
@@ -191,7 +193,7 @@ def send(
     ae.dimse_timeout = patience_seconds
     pairs = {(str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)) for d in datasets}
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
-    association = ae.associate("127.0.0.1", port, contexts=contexts, ae_title=called, bind_address=(address, 0))
+    association = associate(ae, "127.0.0.1", port, contexts=contexts, ae_title=called, bind_address=(address, 0))
     if not association.is_established:
         return []
     statuses = [int(association.send_c_store(dataset).get("Status", -1)) for dataset in datasets]

@@ -13,6 +13,7 @@ from builders.service import send, wait_ticks
 from builders.small_ct import small_ct
 from contract.test_store_scp import Station
 from trabecula_morphometry.errors import SettingsError
+from trabecula_service.requestor import associate
 
 pytestmark = pytest.mark.peer
 
@@ -40,8 +41,8 @@ def _context(authority: Authority, own: Pair | None) -> ssl.SSLContext:
 def _send(port: int, context: ssl.SSLContext) -> list[int]:
     images = small_ct(slices=2)
     contexts = [build_context(images[0].SOPClassUID, images[0].file_meta.TransferSyntaxUID)]
-    association = AE(ae_title="SCANNER").associate(
-        "127.0.0.1", port, contexts=contexts, ae_title="TRABECULA", tls_args=(context, "127.0.0.1")
+    association = associate(
+        AE(ae_title="SCANNER"), "127.0.0.1", port, contexts=contexts, ae_title="TRABECULA", tls_args=(context, "127.0.0.1")
     )
     if not association.is_established:
         return []
@@ -99,8 +100,8 @@ def test_files_that_do_not_belong_together_stop_the_start(tmp_path: Path, author
 def test_an_idle_association_is_ended(tmp_path: Path) -> None:
     station = Station(tmp_path, idle_seconds=0.5)
     try:
-        association = AE(ae_title="SCANNER").associate(
-            "127.0.0.1", station.port, contexts=[build_context("1.2.840.10008.1.1")], ae_title="TRABECULA"
+        association = associate(
+            AE(ae_title="SCANNER"), "127.0.0.1", station.port, contexts=[build_context("1.2.840.10008.1.1")], ae_title="TRABECULA"
         )
         assert association.is_established
         for _ in wait_ticks(30):

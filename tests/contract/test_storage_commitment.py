@@ -17,6 +17,7 @@ from builders.small_ct import small_ct
 from contract.test_store_scp import Station
 from trabecula_service.ledger.schema import commitments
 from trabecula_service.receive.commitment import CommitmentReporter
+from trabecula_service.requestor import associate
 
 NO_SUCH_OBJECT = 0x0112
 
@@ -31,7 +32,7 @@ class Requester:
     def ask(self, port: int, images: list[Dataset], *, wait_for_report: bool = True) -> int:
         ae = AE(ae_title="SCANNER")
         contexts = [build_context(StorageCommitmentPushModel)]
-        association = ae.associate("127.0.0.1", port, contexts=contexts, ae_title="TRABECULA", evt_handlers=self.handlers)
+        association = associate(ae, "127.0.0.1", port, contexts=contexts, ae_title="TRABECULA", evt_handlers=self.handlers)
         request = Dataset()
         request.TransactionUID = generate_uid()
         request.ReferencedSOPSequence = [Dataset() for _ in images]
@@ -126,8 +127,8 @@ def _serve(requester: Requester, port: int) -> Any:
 
 
 def test_nonsense_in_a_request_is_an_error_of_the_sender(station: Station) -> None:
-    association = AE(ae_title="SCANNER").associate(
-        "127.0.0.1", station.port, contexts=[build_context(StorageCommitmentPushModel)], ae_title="TRABECULA"
+    association = associate(
+        AE(ae_title="SCANNER"), "127.0.0.1", station.port, contexts=[build_context(StorageCommitmentPushModel)], ae_title="TRABECULA"
     )
     request = Dataset()
     request.PatientID = "nothing that was asked for"
@@ -137,9 +138,8 @@ def test_nonsense_in_a_request_is_an_error_of_the_sender(station: Station) -> No
 
 
 def test_the_role_of_the_requester_may_be_negotiated(station: Station) -> None:
-    role = build_role(StorageCommitmentPushModel, scu_role=True)
-    association = AE(ae_title="SCANNER").associate(
-        "127.0.0.1", station.port, contexts=[build_context(StorageCommitmentPushModel)], ae_title="TRABECULA", ext_neg=[role]
-    )
+    role, contexts = build_role(StorageCommitmentPushModel, scu_role=True), [build_context(StorageCommitmentPushModel)]
+    scanner = AE(ae_title="SCANNER")
+    association = associate(scanner, "127.0.0.1", station.port, contexts=contexts, ae_title="TRABECULA", ext_neg=[role])
     assert association.is_established
     association.release()

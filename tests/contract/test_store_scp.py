@@ -18,6 +18,7 @@ from builders.peers import need_program
 from builders.service import send, wait_ticks
 from builders.small_ct import small_ct, write_series
 from builders.wire import WireObject, associate, message, store_command
+from trabecula_service import requestor
 from trabecula_service.ledger.database import Ledger, open_ledger
 from trabecula_service.ledger.queries import count_instances, list_refused_callers
 from trabecula_service.ledger.schema import associations, instances
@@ -145,8 +146,8 @@ def test_other_bytes_under_the_same_uid_are_kept_apart(station: Station) -> None
 
 def test_an_aborted_association_keeps_what_came_and_is_noted(station: Station) -> None:
     image, _ = small_ct(slices=2)
-    association = AE().associate(
-        "127.0.0.1", station.port, contexts=[build_context(image.SOPClassUID, ExplicitVRLittleEndian)], ae_title="TRABECULA"
+    association = requestor.associate(
+        AE(), "127.0.0.1", station.port, contexts=[build_context(image.SOPClassUID, ExplicitVRLittleEndian)], ae_title="TRABECULA"
     )
     assert association.send_c_store(image).Status == 0
     association.abort()
@@ -178,7 +179,9 @@ def test_a_uid_never_becomes_a_path(station: Station, tmp_path: Path, uid: str) 
 def test_bytes_that_cannot_be_parsed_are_kept_and_answered_for(station: Station, tmp_path: Path, body: bytes) -> None:
     path = _file_with_body(tmp_path, body)
     _config.STORE_SEND_CHUNKED_DATASET = True
-    association = AE().associate("127.0.0.1", station.port, contexts=[build_context("1.2.840.10008.5.1.4.1.1.2")], ae_title="TRABECULA")
+    association = requestor.associate(
+        AE(), "127.0.0.1", station.port, contexts=[build_context("1.2.840.10008.5.1.4.1.1.2")], ae_title="TRABECULA"
+    )
     status = association.send_c_store(path).get("Status")
     association.release()
     if status == 0:

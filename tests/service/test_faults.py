@@ -25,6 +25,7 @@ from trabecula_service.queue.lease_table import LeaseTable
 from trabecula_service.queue.worker import Worker
 from trabecula_service.receive.completion import settle_due
 from trabecula_service.receive.object_store import ObjectStore
+from trabecula_service.requestor import associate
 from trabecula_service.settings.deliver import DeliverSettings
 from trabecula_service.settings.receive import SeriesSettings
 from trabecula_service.settings.work import WorkSettings
@@ -225,7 +226,7 @@ def test_an_association_aborted_at_four_fifths_ends_in_one_result_that_the_rest_
     images = small_ct(slices=20)
     with running_service(tmp_path) as service:
         contexts = [build_context(images[0].SOPClassUID, ExplicitVRLittleEndian)]
-        association = AE(ae_title="SCANNER").associate("127.0.0.1", service.dicom_port, contexts=contexts, ae_title="TRABECULA")
+        association = associate(AE(ae_title="SCANNER"), "127.0.0.1", service.dicom_port, contexts=contexts, ae_title="TRABECULA")
         assert {association.send_c_store(image).Status for image in images[:16]} == {0}
         association.abort()
         (row,) = service.wait_for("done")

@@ -12,6 +12,7 @@ from pynetdicom import AE, build_context
 
 from builders.service import running_service, wait_ticks
 from builders.small_ct import small_ct
+from trabecula_service.requestor import associate
 
 OUT_OF_RESOURCES = 0xA700
 
@@ -69,7 +70,7 @@ def test_a_store_that_may_not_be_written_is_told_to_the_sender_and_nothing_is_lo
     images = small_ct(slices=9)
     with running_service(tmp_path, quiet_seconds=0.5) as service:
         contexts = [build_context(images[0].SOPClassUID, ExplicitVRLittleEndian)]
-        association = AE(ae_title="SCANNER").associate("127.0.0.1", service.dicom_port, contexts=contexts, ae_title="TRABECULA")
+        association = associate(AE(ae_title="SCANNER"), "127.0.0.1", service.dicom_port, contexts=contexts, ae_title="TRABECULA")
 
         def store(some: list[Dataset]) -> set[int]:
             return {int(association.send_c_store(image).Status) for image in some}

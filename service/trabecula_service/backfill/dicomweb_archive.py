@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pynetdicom import AE, build_context
 
 from trabecula_service.backfill.port import ArchiveError, Fetched, NotFetched
+from trabecula_service.requestor import associate
 from trabecula_service.settings.backfill import BackfillSettings
 
 _PAGE = 200
@@ -88,7 +89,7 @@ class DicomwebArchive:
         entity = AE(ae_title="BACKFILL")
         metas = [dcmread(part, stop_before_pixels=True, specific_tags=["SOPClassUID"]).file_meta for part in parts]
         pairs = sorted({(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas})
-        association = entity.associate(host, port, contexts=[build_context(*pair) for pair in pairs[:128]], ae_title=title)
+        association = associate(entity, host, port, contexts=[build_context(*pair) for pair in pairs[:128]], ae_title=title)
         if not association.is_established:
             return NotFetched("our own listener does not answer, or does not allow this machine to send")
         try:

@@ -10,6 +10,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove
 
 from trabecula_service.backfill.port import ArchiveError, Fetched, NotFetched
+from trabecula_service.requestor import associate
 from trabecula_service.settings.backfill import BackfillSettings
 
 _SUCCESS, _WARNING = 0x0000, 0xB000
@@ -73,7 +74,7 @@ class DimseArchive:
         entity.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
         entity.add_requested_context(StudyRootQueryRetrieveInformationModelMove)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.timeout_seconds
-        association = entity.associate(settings.host, settings.port, ae_title=settings.ae_title)
+        association = associate(entity, settings.host, settings.port, ae_title=settings.ae_title)
         where = f"backfill.host, backfill.port = {settings.host}:{settings.port}"
         if not association.is_established:
             hint = f'does it know "{settings.calling_ae_title}" as a caller, and itself as "{settings.ae_title}"?'

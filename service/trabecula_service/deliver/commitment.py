@@ -20,6 +20,7 @@ from trabecula_service.deliver.commitment_report import CommitmentReport, report
 from trabecula_service.deliver.port import Asked, Reference, Refused, Unavailable
 from trabecula_service.ledger.commitment_asks import fail_unconfirmed, note_answer, take_report, take_unconfirmed
 from trabecula_service.ledger.database import Ledger
+from trabecula_service.requestor import associate
 from trabecula_service.settings.deliver import CStoreDestination, DeliverSettings
 
 _REQUEST = 1
@@ -86,8 +87,8 @@ class StorageCommitter:
         ae = AE(ae_title=self._settings.calling_ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = self._settings.timeout_seconds
         contexts = [build_context(StorageCommitmentPushModel)]
-        return ae.associate(
-            self._settings.host, self._settings.port, contexts=contexts, ae_title=self._settings.ae_title, evt_handlers=handlers
+        return associate(
+            ae, self._settings.host, self._settings.port, contexts=contexts, ae_title=self._settings.ae_title, evt_handlers=handlers
         )
 
 

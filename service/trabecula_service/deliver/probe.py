@@ -8,6 +8,7 @@ import httpx2
 from pynetdicom import AE
 
 from trabecula_service.deliver.port import Accepted, Refused, Unavailable
+from trabecula_service.requestor import associate
 from trabecula_service.settings.deliver import CStoreDestination, DestinationSettings, FolderDestination, MllpDestination
 
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -30,7 +31,7 @@ def _echo(settings: CStoreDestination) -> Accepted | Unavailable | Refused:
     ae = AE(ae_title=settings.calling_ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = min(settings.timeout_seconds, _LONGEST_SECONDS)
     ae.add_requested_context(_VERIFICATION)
-    association = ae.associate(settings.host, settings.port, ae_title=settings.ae_title)
+    association = associate(ae, settings.host, settings.port, ae_title=settings.ae_title)
     if association.is_rejected:
         return Refused("the PACS rejects the association; are our AE title and address known to it?")
     if not association.is_established:

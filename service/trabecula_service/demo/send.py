@@ -13,6 +13,7 @@ from pynetdicom.association import Association
 
 from trabecula_morphometry.errors import InputError
 from trabecula_service.demo.errors import DemoError
+from trabecula_service.requestor import associate
 
 CALLING_AE_TITLE = "DEMO"
 
@@ -86,7 +87,7 @@ def send_files(files: Sequence[Path], receiver: Receiver) -> int:
 def _associate(kinds: Sequence[tuple[str, str]], receiver: Receiver) -> Association:
     ae = AE(ae_title=CALLING_AE_TITLE)
     contexts = [build_context(*kind) for kind in kinds]
-    association = ae.associate(receiver.host, receiver.port, contexts=contexts, ae_title=receiver.ae_title)
+    association = associate(ae, receiver.host, receiver.port, contexts=contexts, ae_title=receiver.ae_title)
     if not association.is_established:
         hint = "is it running, and is this its DICOM port?"
         if association.is_rejected:

@@ -23,6 +23,7 @@ from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import commitments, instances
 from trabecula_service.receive.commits import SharedCommits
 from trabecula_service.receive.dimse_commands import Command, encode_event_report, encode_response
+from trabecula_service.requestor import associate
 
 SUCCESS, PROCESSING_FAILURE, INVALID_ARGUMENT, OUT_OF_RESOURCES = 0x0000, 0x0110, 0x0115, 0x0213
 _NO_SUCH_OBJECT, _OTHER_CLASS = 0x0112, 0x0119
@@ -185,7 +186,7 @@ class CommitmentReporter:
         ae = AE(ae_title=self._ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = _ANSWER_SECONDS
         role = build_role(StorageCommitmentPushModel, scp_role=True)
-        association = ae.associate(host, int(port), contexts=[build_context(StorageCommitmentPushModel)], ae_title=title, ext_neg=[role])
+        association = associate(ae, host, int(port), contexts=[build_context(StorageCommitmentPushModel)], ae_title=title, ext_neg=[role])
         if not association.is_established:
             return "the requester does not answer"
         event_type, report = report_of(transaction_uid, verdict)

@@ -5,6 +5,7 @@ from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
 
 from trabecula_service.deliver.port import Accepted, Item, Refused, Stored, Unavailable
+from trabecula_service.requestor import associate
 from trabecula_service.settings.deliver import CStoreDestination
 
 _SUCCESS = 0x0000
@@ -50,7 +51,7 @@ class CStore:
         ae = AE(ae_title=self._settings.calling_ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = self._settings.timeout_seconds
         contexts = [build_context(sop_class_uid, transfer_syntax_uid)]
-        return ae.associate(self._settings.host, self._settings.port, contexts=contexts, ae_title=self._settings.ae_title)
+        return associate(ae, self._settings.host, self._settings.port, contexts=contexts, ae_title=self._settings.ae_title)
 
 
 def outcome_of(status: int | None) -> Accepted | Unavailable | Refused:
