@@ -1,5 +1,7 @@
 """What the names are counted from: the sacrum below, the ribs beside, and the coarse network's sense of level."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -108,23 +110,31 @@ def _beside(points_lps_mm: NDArray[np.float64], center_lps_mm: NDArray[np.float6
     return inside
 
 
-def last_rib_length_mm(
-    chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float
-) -> float:
-    """Length of the longer rib of the lowest body that bears one, head to tip; infinite where it leaves the view.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RibLength:
+    """Head to tip of the longer rib of a body, mm, as far as it is seen (NaN unknown), and whether its tip is in view."""
 
-    NaN without a rib, and where the slices are too far apart to follow one.
+    length_mm: float
+    whole: bool
+
+
+def last_rib_length(
+    chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float
+) -> RibLength:
+    """The longer rib of the lowest body that bears one.
+
+    Unknown without a rib, and where the slices are too far apart to follow one.
     """
     bearing = [index for index, rib in enumerate(probability) if rib > RIB_BORNE]
     if not bearing or slice_spacing_mm > FOLLOWED_UP_TO_MM:
-        return float("nan")
+        return RibLength(length_mm=float("nan"), whole=False)
     center = chain[bearing[-1]].center_lps_mm
     rib = maps.rib > RIB_TRACED
     pieces, _ = ndimage.label(ndimage.binary_dilation(rib, iterations=RIB_GAP_VOXELS))
     voxels = np.argwhere(rib)
     points, piece = grid.to_lps(voxels[:, ::-1]), pieces[tuple(voxels.T)]
     low, high = grid.to_lps(np.zeros(3)), grid.to_lps(np.array(grid.shape_zyx[::-1]) - 1.0)
-    lengths = [0.0]
+    sides = []
     for side in (-1.0, 1.0):
         beside = _beside(points, center, side)
         if not beside.any():
@@ -136,8 +146,8 @@ def last_rib_length_mm(
         distance = np.linalg.norm(points[same] - head, axis=1)
         tip = points[same][distance.argmax()]
         at_edge = float(np.minimum(tip - low, high - tip).min()) < AT_EDGE_MM
-        lengths.append(float("inf") if at_edge else float(distance.max()))
-    return max(lengths)
+        sides.append(RibLength(length_mm=float(distance.max()), whole=not at_edge))
+    return max(sides, key=lambda rib: rib.length_mm, default=RibLength(length_mm=0.0, whole=True))
 
 
 def coarse_levels(chain: list[BodyCandidate], located: LocatedColumn) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """The column as a chain of vertebral bodies: peaks of the centre heat, put in order by dynamic programming."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,15 @@ GAP_RATIO = 1.55
 LINK_MIN_MM, LINK_MAX_MM = 12.0, 78.0
 """Centre distance of neighbours: 17-42 mm in life (VID table), collapsed pairs less, twice as much where a body was missed."""
 
-BREAKING_SLICE_MM = 6.0
-"""Slices of 8 and 10 mm were seen to break one body into two peaks; between 5 and 8 mm nothing was looked at."""
-
-CROWDED_RATIO = 1.6
-"""More bodies than this share of those at usual steps count as a squeezed column. Set with one squeezed series in view (4 bodies for 2),
-which is also the test; the nine real cases keep their chains."""
-
 SHORTEST_SHARE, CROWDING_PER_MM = 0.8, 0.12
-"""Steps below this share of the usual one cost this much per millimetre: two severely crushed neighbours still pass."""
+"""Steps below this share of the usual one cost this much per millimetre, unless a disc is seen between the two."""
+
+DISC_BODY_PROBABILITY, DISC_SMOOTHING_MM = 0.35, 1.5
+"""Between the centres of two bodies the probability of body falls below this in the disc. Smoothed first, so that neither noise nor a
+cleft passes for one."""
+
+Apart = Callable[["BodyCandidate", "BodyCandidate"], bool]
+"""Whether something other than body is seen between two candidates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -69,7 +70,27 @@ def heat_peaks(
     return sorted(found, key=lambda candidate: -candidate.heat)
 
 
-def _link_cost(upper: BodyCandidate, lower: BodyCandidate) -> float | None:
+def disc_between(body_zyx: NDArray[np.float32], spacing_mm: float) -> Apart:
+    """Tells of two candidates whether a disc is seen between them.
+
+    Parameters
+    ----------
+    body_zyx : (z, y, x) probability of vertebral body on the candidates' grid.
+    """
+    smooth = ndimage.gaussian_filter(body_zyx, DISC_SMOOTHING_MM / spacing_mm)
+
+    def apart(upper: BodyCandidate, lower: BodyCandidate) -> bool:
+        line = np.linspace(upper.voxel_zyx, lower.voxel_zyx, 2 * abs(upper.voxel_zyx[0] - lower.voxel_zyx[0]) + 2)
+        return bool(ndimage.map_coordinates(smooth, line.T, order=1, mode="nearest").min() < DISC_BODY_PROBABILITY)
+
+    return apart
+
+
+def _never(_upper: BodyCandidate, _lower: BodyCandidate) -> bool:
+    return False
+
+
+def _link_cost(upper: BodyCandidate, lower: BodyCandidate, apart: Apart) -> float | None:
     """Cost of two candidates being neighbours, or None where that is impossible."""
     step = lower.center_lps_mm - upper.center_lps_mm
     length = float(np.linalg.norm(step))
@@ -78,20 +99,23 @@ def _link_cost(upper: BodyCandidate, lower: BodyCandidate) -> float | None:
     # Sideways and forward-backward slopes beyond 45 degrees happen only at the lumbosacral bend; a long step means a missed body.
     slope = abs(step[0]) / length + 0.6 * abs(step[1]) / length
     stretch = max(length - 44.0, 0.0) / 14.0 + max(17.0 - length, 0.0) / 5.0
-    # Thick slices break one body into two peaks: a step far below the usual one costs nearly what a peak is worth.
+    # Thick slices break one body into two peaks: a step far below the usual one costs nearly what a peak is worth. Where a disc is
+    # seen between, the bodies are low, as in a small person with several fractures.
     usual_mm = (upper.usual_step_mm + lower.usual_step_mm) / 2
     crowding = max(SHORTEST_SHARE * usual_mm - length, 0.0) * CROWDING_PER_MM
+    if crowding > 0 and apart(upper, lower):
+        crowding = 0.0
     return float(0.5 * slope + 0.4 * stretch + crowding)
 
 
-def _best_chain(candidates: list[BodyCandidate]) -> list[BodyCandidate]:
+def _best_chain(candidates: list[BodyCandidate], apart: Apart) -> list[BodyCandidate]:
     """The chain with the highest sum of heat minus link costs, cranial to caudal."""
     order = sorted(candidates, key=lambda candidate: -candidate.center_lps_mm[2])
     best = [candidate.heat for candidate in order]
     previous: list[int | None] = [None] * len(order)
     for lower in range(len(order)):
         for upper in range(lower):
-            cost = _link_cost(order[upper], order[lower])
+            cost = _link_cost(order[upper], order[lower], apart)
             if cost is not None and best[upper] + order[lower].heat - cost > best[lower]:
                 best[lower] = best[upper] + order[lower].heat - cost
                 previous[lower] = upper
@@ -122,25 +146,13 @@ def chain_step_levels(steps_mm: NDArray[np.float64]) -> NDArray[np.int_]:
     return levels
 
 
-def column_chain_in(candidates: list[BodyCandidate], slice_spacing_mm: float) -> list[BodyCandidate]:
-    """``column_chain``; but where thin slices show far more bodies than fit at usual steps, all of them: the slices' distance is wrong.
-
-    Leaving every other body out would hide that from the check of sizes, which then refuses the series by name.
-    """
-    chain = column_chain(candidates)
-    if slice_spacing_mm >= BREAKING_SLICE_MM:
-        return chain
-    crowded = column_chain([replace(candidate, usual_step_mm=0.0) for candidate in candidates])
-    return crowded if len(crowded) > CROWDED_RATIO * len(chain) else chain
-
-
-def column_chain(candidates: list[BodyCandidate]) -> list[BodyCandidate]:
+def column_chain(candidates: list[BodyCandidate], apart: Apart = _never) -> list[BodyCandidate]:
     """The bodies of the column, cranial to caudal.
 
     Every body of the chain has exactly one neighbour above and below, so a body elsewhere (contrast-filled aorta, a dense bowel
     loop) can join only by replacing a true one. Weak candidates join only where the chain shows a gap.
     """
-    chain = _best_chain([candidate for candidate in candidates if candidate.heat >= PEAK_HEAT])
+    chain = _best_chain([candidate for candidate in candidates if candidate.heat >= PEAK_HEAT], apart)
     weak = [candidate for candidate in candidates if candidate.heat < PEAK_HEAT]
     for index, levels in reversed(list(enumerate(chain_step_levels(chain_steps_mm(chain))))):
         if levels < 2:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, last_rib_length_mm, rib_probability, sacrum_below, sacrum_mask
+from trabecula_models.anchors import coarse_levels, drop_sacral_bodies, last_rib_length, rib_probability, sacrum_below, sacrum_mask
 from trabecula_models.bodies import (
     BODY_PROBABILITY,
     SMALLEST_BODY_ML,
@@ -21,7 +21,7 @@ from trabecula_models.bodies import (
     split_bodies,
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
-from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain_in, heat_peaks
+from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
 from trabecula_models.delineate import delineate_column
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
@@ -87,17 +87,20 @@ class SpineSegmenter:
             replace(peak, usual_step_mm=usual_step_mm(level)) if np.isfinite(level) else peak
             for peak, level in zip(peaks, levels, strict=True)
         ]
-        chain = drop_sacral_bodies(column_chain_in(placed, volume.grid.slice_spacing_mm), sacrum, grid)
+        chain = column_chain(placed, disc_between(maps.body, voxel_mm))
+        chain = drop_sacral_bodies(chain, sacrum, grid)
         chain, instances = _bodies_of(maps, chain, voxel_mm)
         if not chain:
             return None
         ribs = rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm)
+        last_rib = last_rib_length(chain, ribs, maps, grid, slice_spacing_mm=volume.grid.slice_spacing_mm)
         evidence = ColumnEvidence(
             steps=chain_step_levels(chain_steps_mm(chain)),
             steps_mm=chain_steps_mm(chain),
             sacrum_below=sacrum_below(chain, sacrum, grid),
             rib_probability=ribs,
-            last_rib_length_mm=last_rib_length_mm(chain, ribs, maps, grid, slice_spacing_mm=volume.grid.slice_spacing_mm),
+            last_rib_length_mm=last_rib.length_mm,
+            last_rib_whole=last_rib.whole,
             level_index=coarse_levels(chain, located),
         )
         named = name_column(evidence)

@@ -104,6 +104,11 @@ class Alternative(Part):
     shift: int
     probability: float
 
+    @property
+    def chance(self) -> str:
+        """The probability as whole percent, "< 1 %" below one."""
+        return "< 1 %" if self.probability < 0.01 else f"{self.probability:.0%}".replace("%", " %")
+
 
 class Numbering(Part):
     """How sure the level names are and from what they were counted."""

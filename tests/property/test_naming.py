@@ -22,6 +22,8 @@ def evidence(draw: st.DrawFn) -> ColumnEvidence:
         sacrum_below=draw(st.sampled_from([0.0, 0.7, 0.985])),
         rib_probability=np.array(draw(st.lists(chance, min_size=count, max_size=count))),
         level_index=np.array(draw(st.lists(st.floats(-5, 30) | st.just(float("nan")), min_size=count, max_size=count))),
+        last_rib_length_mm=draw(st.floats(0.0, 300.0) | st.just(float("nan"))),
+        last_rib_whole=draw(st.booleans()),
     )
 
 

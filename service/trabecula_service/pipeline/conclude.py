@@ -135,7 +135,7 @@ def numbering_flags(decision: Numbering) -> list[Flag]:
     """What the reader should know about the names."""
     flags = []
     if not decision.certain:
-        others = ", ".join(f"{entry.shift:+d} ({entry.probability:.0%})" for entry in decision.alternatives[:3])
+        others = ", ".join(f"{entry.shift:+d} ({entry.chance})" for entry in decision.alternatives[:3])
         flags.append(flag(Code.NUMBERING_UNCERTAIN, f"Shift of all names and its probability: {others}."))
     if decision.variants:
         flags.append(flag(Code.VARIANT_ANATOMY, f"Seen: {', '.join(variant.replace('_', ' ') for variant in decision.variants)}."))

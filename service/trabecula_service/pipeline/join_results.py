@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trabecula_calibration.density import CATEGORY_BARRING_CODES, age_codes, fallback_words, without_fallback_words
+from trabecula_models.naming import UNLISTED_PROBABILITY
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.genant import summarise
 from trabecula_morphometry.levels import DENSITY_LEVELS
@@ -120,7 +121,7 @@ def _numbering(stacks: Sequence[Result], names: JoinedNames) -> Numbering:
     open_variant = any(result.numbering.variants and not result.numbering.certain for result in stacks)
     certain = names.certain and not open_variant
     if not certain and not alternatives:
-        alternatives = [(-1, 0.01), (1, 0.01)]
+        alternatives = [(-1, UNLISTED_PROBABILITY), (1, UNLISTED_PROBABILITY)]
     return Numbering(
         certain=certain,
         anchors=list(dict.fromkeys(anchor for numbering in unmoved for anchor in numbering.anchors)),

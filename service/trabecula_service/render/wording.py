@@ -188,8 +188,7 @@ def numbering_statement(result: Result, language: str = DEFAULT_LANGUAGE) -> str
     if numbering.certain:
         return phrase(language, "names_certain", counted=counted, variants=variants)
     readings = ", ".join(
-        phrase(language, "reading", shift=shift_words(other.shift, language), probability=percent(other.probability))
-        for other in numbering.alternatives
+        phrase(language, "reading", shift=shift_words(other.shift, language), probability=other.chance) for other in numbering.alternatives
     )
     others = phrase(language, "other_readings", readings=readings) if readings else ""
     return phrase(language, "names_uncertain", counted=counted, others=others, variants=variants)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trabecula_models.anchors import last_rib_length_mm, rib_probability
+from trabecula_models.anchors import RibLength, last_rib_length, rib_probability
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_morphometry.volume import Grid, analysis_grid
@@ -37,9 +37,9 @@ def bodies() -> list[BodyCandidate]:
     return [BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=center, heat=1.0) for center in (UPPER_CENTER, LOWER_CENTER)]
 
 
-def last_rib_mm(maps: ClassMaps, grid: Grid, slice_spacing_mm: float = 1.0) -> float:
+def last_rib(maps: ClassMaps, grid: Grid, slice_spacing_mm: float = 1.0) -> RibLength:
     probability = rib_probability(bodies(), maps, grid, LOW, HIGH)
-    return last_rib_length_mm(bodies(), probability, maps, grid, slice_spacing_mm=slice_spacing_mm)
+    return last_rib_length(bodies(), probability, maps, grid, slice_spacing_mm=slice_spacing_mm)
 
 
 def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
@@ -52,24 +52,27 @@ def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
 @pytest.mark.parametrize("lengths_mm", [(25.0, 38.0), (55.0, 20.0)])
 def test_the_longer_rib_is_measured_from_head_to_tip(lengths_mm: tuple[float, float]) -> None:
     maps, grid = rods(lengths_mm)
-    assert last_rib_mm(maps, grid) == pytest.approx(max(lengths_mm), abs=6.0)
+    found = last_rib(maps, grid)
+    assert (found.length_mm, found.whole) == (pytest.approx(max(lengths_mm), abs=6.0), True)
 
 
 def test_a_rib_in_crumbs_is_one_rib() -> None:
     maps, grid = rods((60.0, 0.0), gap_mm=5.0)
-    assert last_rib_mm(maps, grid) == pytest.approx(60.0, abs=6.0)
+    assert last_rib(maps, grid).length_mm == pytest.approx(60.0, abs=6.0)
 
 
-def test_a_rib_that_leaves_the_view_has_no_known_end() -> None:
+def test_a_rib_that_leaves_the_view_is_at_least_as_long_as_it_is_seen() -> None:
     maps, grid = rods((120.0, 0.0))
-    assert last_rib_mm(maps, grid) == np.inf
+    found = last_rib(maps, grid)
+    assert not found.whole
+    assert 60.0 < found.length_mm < 120.0
 
 
 def test_without_ribs_there_is_no_length() -> None:
     maps, grid = rods((0.0, 0.0))
-    assert np.isnan(last_rib_mm(maps, grid))
+    assert np.isnan(last_rib(maps, grid).length_mm)
 
 
 def test_a_rib_in_slices_of_8_mm_is_not_measured() -> None:
     maps, grid = rods((30.0, 30.0))
-    assert np.isnan(last_rib_mm(maps, grid, slice_spacing_mm=8.0))
+    assert np.isnan(last_rib(maps, grid, slice_spacing_mm=8.0).length_mm)

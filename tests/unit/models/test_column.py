@@ -1,8 +1,10 @@
 """The column is found as a chain of bodies, whatever else looks like one."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from trabecula_models.column import BodyCandidate, chain_step_levels, column_chain, column_chain_in
+from trabecula_models.column import BodyCandidate, chain_step_levels, column_chain, disc_between
 
 
 def body(z_mm: float, *, x_mm: float = 0.0, y_mm: float = 0.0, heat: float = 0.9) -> BodyCandidate:
@@ -37,14 +39,29 @@ def lumbar_body(z_mm: float, heat: float = 0.8) -> BodyCandidate:
     return BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=np.array([0.0, 0.0, z_mm]), heat=heat, usual_step_mm=35.0)
 
 
-def test_a_column_squeezed_to_half_its_length_keeps_all_its_bodies_so_that_their_sizes_are_judged() -> None:
-    squeezed = [lumbar_body(18.0 * index) for index in range(5)]
-    assert len(column_chain(squeezed)) < 5
-    assert len(column_chain_in(squeezed, slice_spacing_mm=2.0)) == 5
+def column_map(discs_at_mm: list[float]) -> np.ndarray:
+    """Probability of body on a grid of 1 mm: body everywhere but in discs 4 mm high."""
+    body_zyx = np.ones((200, 9, 9), np.float32)
+    for height in discs_at_mm:
+        body_zyx[round(height) - 2 : round(height) + 2] = 0.0
+    return body_zyx
 
 
-def test_one_doubled_peak_or_thick_slices_do_not_count_as_squeezed() -> None:
-    column = [lumbar_body(35.0 * index) for index in range(5)]
-    assert heights(column_chain_in([*column, lumbar_body(52.0, heat=0.5)], slice_spacing_mm=2.0)) == heights(column)[::-1]
-    doubled = [lumbar_body(35.0 * index + 16.0, heat=0.5) for index in range(4)]
-    assert heights(column_chain_in([*column, *doubled], slice_spacing_mm=8.0)) == heights(column)[::-1]
+def on_grid(candidate: BodyCandidate) -> BodyCandidate:
+    return replace(candidate, voxel_zyx=(round(float(candidate.center_lps_mm[2])), 4, 4))
+
+
+def test_low_bodies_with_discs_between_them_all_stay() -> None:
+    low = [on_grid(lumbar_body(20.0 * index + 10)) for index in range(5)]
+    discs = disc_between(column_map([20.0 * index + 20 for index in range(4)]), 1.0)
+    assert len(column_chain(low)) < 5
+    assert len(column_chain(low, discs)) == 5
+
+
+def test_a_body_that_thick_slices_broke_into_two_peaks_stays_one() -> None:
+    column = [on_grid(lumbar_body(35.0 * index + 15)) for index in range(5)]
+    discs = disc_between(column_map([35.0 * index + 32 for index in range(4)]), 1.0)
+    broken = on_grid(lumbar_body(63.0, heat=0.5))
+    assert heights(column_chain([*column, broken], discs)) == heights(column)[::-1]
+    doubled = [on_grid(lumbar_body(35.0 * index + 31.0, heat=0.5)) for index in range(4)]
+    assert heights(column_chain([*column, *doubled])) == heights(column)[::-1]

@@ -1,6 +1,9 @@
 """Level names follow from the sacrum and the ribs, and doubt is said."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from trabecula_models.naming import ColumnEvidence, NamedColumn, name_column
 
@@ -16,6 +19,7 @@ def column(
     level_index: list[float] | None = None,
     step_mm: float = LUMBAR_STEP_MM,
     last_rib_mm: float = 90.0,
+    last_rib_whole: bool = True,
 ) -> NamedColumn:
     count = len(ribs)
     return name_column(
@@ -26,6 +30,7 @@ def column(
             rib_probability=np.array(ribs),
             level_index=np.array(level_index or [UNSEEN] * count),
             last_rib_length_mm=last_rib_mm,
+            last_rib_whole=last_rib_whole,
         )
     )
 
@@ -37,10 +42,34 @@ def test_five_bodies_between_the_last_rib_and_the_sacrum_are_l1_to_l5() -> None:
     assert named.decision.anchors == ("sacrum", "last_rib")
 
 
-def test_six_bodies_between_the_last_rib_and_the_sacrum_are_not_certain() -> None:
-    named = column([RIB, RIB, NONE, NONE, NONE, NONE, NONE, NONE], sacrum=True)
+SIX_BELOW_THE_RIBS = [RIB, RIB, NONE, NONE, NONE, NONE, NONE, NONE]
+
+
+def test_six_bodies_below_a_rib_as_long_as_a_twelfth_are_l1_to_l6_and_not_certain() -> None:
+    named = column(SIX_BELOW_THE_RIBS, sacrum=True, last_rib_mm=90.0)
+    assert named.names[-1] == "L6"
+    assert (named.decision.certain, named.decision.variants) == (False, ("L6",))
+    assert -1 in {entry.shift for entry in named.decision.alternatives}
+
+
+@pytest.mark.parametrize("seen", [{"last_rib_mm": 175.0}, {"last_rib_mm": 140.0, "last_rib_whole": False}])
+def test_six_bodies_below_a_rib_as_long_as_an_eleventh_are_t12_without_ribs_to_l5(seen: dict[str, Any]) -> None:
+    named = column(SIX_BELOW_THE_RIBS, sacrum=True, **seen)
+    assert named.names == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
     assert not named.decision.certain
-    assert {1, -1} & {entry.shift for entry in named.decision.alternatives}
+    assert 1 in {entry.shift for entry in named.decision.alternatives}
+
+
+def test_four_bodies_below_a_long_rib_are_l1_to_l4_since_no_lumbar_rib_is_that_long() -> None:
+    named = column([RIB, RIB, NONE, NONE, NONE, NONE], sacrum=True, last_rib_mm=90.0)
+    assert named.names == ("T11", "T12", "L1", "L2", "L3", "L4")
+    assert (named.decision.certain, named.decision.variants) == (False, ("four_lumbar",))
+
+
+def test_where_no_other_reading_reaches_one_percent_the_neighbours_are_not_given_one() -> None:
+    named = column([RIB] * 3 + [NONE] * 5, sacrum=True, steps=[2, 1, 1, 1, 1, 1, 1], level_index=[15, *range(17, 24)])
+    assert (named.names[:2], named.decision.certain) == (("T9", "T11"), False)
+    assert {entry.shift: entry.probability < 0.01 for entry in named.decision.alternatives} == {-1: True, 1: True}
 
 
 def test_a_sacrum_without_ribs_in_view_is_not_certain_since_l6_looks_the_same() -> None:
@@ -67,6 +96,12 @@ def test_the_coarse_level_decides_between_readings_that_the_ribs_leave_open() ->
     high = column([RIB, RIB, RIB], sacrum=False, level_index=[10.0, 11.0, 12.0], step_mm=25.0)
     assert low.names[0] in {"T9", "T10"}
     assert high.names[0] in {"T3", "T4", "T5"}
+
+
+def test_a_last_rib_alone_is_not_certain_since_one_in_twelve_has_another_count_of_ribs() -> None:
+    named = column([RIB, RIB, NONE, NONE, NONE], sacrum=False, last_rib_mm=95.0)
+    assert named.names == ("T11", "T12", "L1", "L2", "L3")
+    assert (named.decision.certain, named.decision.anchors) == (False, ("last_rib",))
 
 
 def test_a_sliver_of_sacrum_does_not_outweigh_the_last_rib() -> None:

@@ -79,6 +79,11 @@ def test_uncertain_names_are_said_with_the_other_readings() -> None:
     assert wording.caution(column_result(COLUMN)) == ""
 
 
+def test_a_reading_that_is_only_not_excluded_gets_no_made_up_percentage() -> None:
+    numbering = Numbering(certain=False, alternatives=[{"shift": 1, "probability": 0.001}], variants=["short_last_rib"])
+    assert "all names 1 level lower: < 1 %" in wording.numbering_statement(column_result(COLUMN, numbering=numbering))
+
+
 def test_runs_of_levels_are_joined_over_the_thoracolumbar_step() -> None:
     assert wording.levels_text(["T11", "T12", "L1", "L3", "L4"]) == "T11-L1, L3-L4"
     assert wording.levels_text(["T12", "T13", "L1"]) == "T12-L1"
