@@ -8,6 +8,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import insert, select
 
+from builders.orthanc_round import deliver_to_orthanc
 from builders.read_back import dciodvfy_errors
 from builders.results import Column, column_input
 from builders.site import NOW, Site
@@ -66,6 +67,24 @@ def test_dciodvfy_finds_no_error_in_the_note(first: list[Path], tmp_path: Path) 
     path = tmp_path / NOTE_NAME
     path.write_bytes(render_all(second(first, tmp_path))[NOTE_NAME])
     assert dciodvfy_errors(path) == []
+
+
+@pytest.mark.peer
+def test_orthanc_takes_the_note_into_the_study_and_holds_all_that_it_names(first: list[Path], tmp_path: Path) -> None:
+    later = tmp_path / "second"
+    later.mkdir()
+    made = render_all(second(first, tmp_path))
+    for name in (*FIRST, NOTE_NAME):
+        (later / name).write_bytes(made[name])
+    paths = [*first, *(later / name for name in (*FIRST, NOTE_NAME))]
+    outcomes, held = deliver_to_orthanc(paths, tmp_path)
+    assert outcomes == ["Accepted"] * 9
+    assert {tags["SOPInstanceUID"] for tags in held} == {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in paths}
+    assert len({tags["StudyInstanceUID"] for tags in held}) == 1
+    (note,) = [tags for tags in held if tags["Modality"] == "KO"]
+    (study,) = note["CurrentRequestedProcedureEvidenceSequence"]
+    named = {entry["ReferencedSOPSequence"][0]["ReferencedSOPInstanceUID"] for entry in study["ReferencedSeriesSequence"]}
+    assert named == {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in first}
 
 
 def test_only_what_was_on_its_way_to_somebody_is_taken_back_and_no_earlier_note(tmp_path: Path) -> None:
