@@ -55,6 +55,8 @@ class Part:
     sagittal: bool = False
     kernel: str = "STANDARD"
     added_hu: int = 0
+    acquisition_number: int = 1
+    contrast_agent: str | None = None
 
     def series(self, study: str = "spine") -> CtSeries:
         """The part as a DICOM series."""
@@ -79,6 +81,9 @@ class Part:
             series_number=self.number,
             kernel=self.kernel,
             bits_stored=16,
+            acquisition_number=self.acquisition_number,
+            contrast_agent=self.contrast_agent,
+            first_instance=1 + 1000 * (self.acquisition_number - 1),
         )
 
 
@@ -146,7 +151,7 @@ class TruthBackend:
 def write_parts(folder: Path, parts: Sequence[Part]) -> Path:
     """One folder of files with all parts."""
     for part in parts:
-        part.series().write(folder / part.name)
+        part.series().write(folder / f"{part.name}-{part.acquisition_number}")
     return folder
 
 

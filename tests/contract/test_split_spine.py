@@ -1,6 +1,7 @@
 """A spine that lies in several series gives the one result that the whole scan would have given."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -129,6 +130,21 @@ def test_the_result_says_what_was_joined_and_where_names_moved(joined_by: Callab
     assert "Series 3: T9 to T12, its names moved by +1 to fit the others." in said
     assert Code.NUMBERING_UNCERTAIN not in {entry.code for entry in joined.flags}
     assert Code.OTHER_SERIES not in {entry.code for entry in joined.flags}
+
+
+@pytest.mark.parametrize("phases_of", ["upper", "lower", "both"])
+def test_of_a_series_with_two_contrast_phases_the_one_that_was_made_with_the_others_is_joined(
+    tmp_path: Path, whole: Result, phases_of: str
+) -> None:
+    parts = cut(one_disc(), overlap_mm=20.0)
+    doubled = {"upper": parts[:1], "lower": parts[1:], "both": parts}[phases_of]
+    late = [replace(part, acquisition_number=2, added_hu=60, contrast_agent="Iomeron 350") for part in doubled]
+    joined = result_of(analysed(tmp_path, [*parts, *late], shift=-1))
+    assert [level.name for level in joined.levels] == list(NAMES)
+    for mine, theirs in zip(joined.levels, whole.levels, strict=True):
+        assert_same_within_noise(mine, theirs)
+    assert [stack.acquisition_number for stack in joined.source.stacks] == [1, 1]
+    assert [entry.code for entry in joined.flags].count(Code.OTHER_ACQUISITION) == len(late)
 
 
 def test_without_a_stack_that_is_sure_the_names_stay_unsure(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def candidate_of(stack: Stack, rules: ChoiceRules | None = None) -> Candidate:
     return Candidate(stack=stack, facts=facts, points=points(facts, rules), refusal=refusal)
 
 
+def apartness(one: Candidate, other: Candidate) -> tuple[bool, bool]:
+    """How little speaks for two acquisitions having been made together, for sorting: contrast in one only, then another number."""
+    given = {candidate.facts.contrast_given for candidate in (one, other) if candidate.facts is not None}
+    return given >= {True, False}, one.acquisition_number is None or one.acquisition_number != other.acquisition_number
+
+
 def _reach_mm(stack: Stack, frame: SliceFrame, facts: SeriesFacts) -> tuple[float, float]:
     """LPS z of the lowest and highest point: of axial slices that of the planes' middles, as a tilted edge reaches further."""
     across, down = frame.row * (frame.columns - 1) * frame.column_spacing_mm, frame.column * (frame.rows - 1) * frame.row_spacing_mm

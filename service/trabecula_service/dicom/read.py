@@ -15,7 +15,7 @@ from trabecula_service.choose.kinds import Refusal, sop_class_of, why_no_volume
 from trabecula_service.choose.rules import ChoiceRules, default_rules, reasons_against
 from trabecula_service.dicom import header as tags
 from trabecula_service.dicom.assemble import check_rescale, read_stack
-from trabecula_service.dicom.candidates import FEWEST_SLICES, Candidate, candidate_of
+from trabecula_service.dicom.candidates import FEWEST_SLICES, Candidate, apartness, candidate_of
 from trabecula_service.dicom.files import InputFile, input_files, kind_of_file, read_header
 from trabecula_service.dicom.image import CtImage, NotEvaluableError
 from trabecula_service.dicom.nifti import read_nifti
@@ -44,16 +44,20 @@ class CandidateList:
     def companions(self, chosen: Candidate) -> tuple[Candidate, ...]:
         """The series that show the rest of the spine beside the chosen one; none where one series shows it all."""
         region = chosen.region
-        others = [
-            (other, other.region)
-            for other in self.usable
-            # A series of several acquisitions is no simple part: which of them belongs to the others is not known.
-            if sum(known.series_instance_uid == other.series_instance_uid for known in self.usable) == 1
-        ]
-        placed = [(other, place) for other, place in others if other is not chosen and place is not None]
+        others = [(other, other.region) for other in self._one_of_each_series(chosen)]
+        placed = [(other, place) for other, place in others if place is not None]
         if region is None or not placed:
             return ()
         return tuple(placed[index][0] for index in companions(region, [place for _, place in placed]))
+
+    def _one_of_each_series(self, chosen: Candidate) -> list[Candidate]:
+        """Of each other series, best first, the acquisition that was made together with the chosen one where it holds several."""
+        series: dict[str, list[Candidate]] = {}
+        for candidate in self.usable:
+            if candidate.series_instance_uid != chosen.series_instance_uid:
+                series.setdefault(candidate.series_instance_uid, []).append(candidate)
+        together = [min(acquisitions, key=lambda one: apartness(one, chosen)) for acquisitions in series.values()]
+        return sorted(together, key=self.usable.index)
 
     def read(self, candidate: Candidate) -> CtImage:
         """Decode one candidate; its flags name the others and why they were not preferred."""
@@ -71,7 +75,18 @@ class CandidateList:
     def flags_about_others(self, chosen: Candidate, beside: Sequence[Candidate] = ()) -> tuple[Flag, ...]:
         """One flag for each that is not used, with the reason; ``beside`` are measured together with the chosen one."""
         others = [other for other in (*self.usable, *self.refused) if other not in (chosen, *beside)]
-        return tuple(_flag_about(other, chosen, self.rules) for other in others if len(other.stack.slices) >= FEWEST_SLICES)
+        return tuple(self._flag_about(other, chosen, beside) for other in others if len(other.stack.slices) >= FEWEST_SLICES)
+
+    def _flag_about(self, other: Candidate, chosen: Candidate, beside: Sequence[Candidate]) -> Flag:
+        same_series = next((known for known in (chosen, *beside) if known.series_instance_uid == other.series_instance_uid), None)
+        count, reason = len(other.stack.slices), why_not(other, same_series or chosen, self.rules)
+        series = "A series without number" if other.series_number is None else f"Series {other.series_number}"
+        if same_series is None:
+            return flag(Code.OTHER_SERIES, f"{series}, {count} slices: {reason}.")
+        if same_series is not chosen:
+            return flag(Code.OTHER_ACQUISITION, f"{series}, acquisition {other.acquisition_number}, {count} slices: {reason}.")
+        name = "Images of the same series" if other.acquisition_number is None else f"Acquisition {other.acquisition_number}"
+        return flag(Code.OTHER_ACQUISITION, f"{name}, {count} slices: {reason}.")
 
     def images(self) -> Iterator[CtImage]:
         """The images best first, each decoded only when it is asked for."""
@@ -97,17 +112,6 @@ def why_not(other: Candidate, chosen: Candidate, rules: ChoiceRules) -> str:
         return "no place in space"
     better = other.points > chosen.points
     return "preferred by the rules, but not chosen" if better else "; ".join(reasons_against(other.facts, chosen.facts, rules))
-
-
-def _flag_about(other: Candidate, chosen: Candidate, rules: ChoiceRules) -> Flag:
-    same_series = other.series_instance_uid == chosen.series_instance_uid
-    reason = why_not(other, chosen, rules)
-    count = len(other.stack.slices)
-    if same_series:
-        name = "Images of the same series" if other.acquisition_number is None else f"Acquisition {other.acquisition_number}"
-        return flag(Code.OTHER_ACQUISITION, f"{name}, {count} slices: {reason}.")
-    name = "A series without number" if other.series_number is None else f"Series {other.series_number}"
-    return flag(Code.OTHER_SERIES, f"{name}, {count} slices: {reason}.")
 
 
 @contextmanager
