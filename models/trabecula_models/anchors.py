@@ -10,7 +10,7 @@ from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_models.locate import LocatedColumn
 from trabecula_models.naming import RIB_BORNE
-from trabecula_morphometry.volume import Grid
+from trabecula_morphometry.volume import Grid, Volume
 
 SACRUM_LEAST_ML, SACRUM_SURE_ML = 8.0, 25.0
 """Sacrum in view: less is none; a sliver at the end of the field can be the arch of an L5 that is cut away (seen: 10 ml false, 11 ml
@@ -22,9 +22,12 @@ SACRUM_SLIVER_PROBABILITY, SACRUM_PROBABILITY = 0.70, 0.985
 SACRUM_NEAR_MM, SACRUM_FAR_MM = 6.0, 32.0
 """Distance from the centre of L5 to the nearest voxel of the sacrum (trial: 9-21 mm)."""
 
-RIB_SIDE_MM, RIB_DEPTH_MM, RIB_HEIGHT_MM = (12.0, 32.0), (-6.0, 24.0), 12.0
+RIB_SIDE_MM, RIB_DEPTH_MM, RIB_HEIGHT_MM, RIB_LIFT_MM = (12.0, 32.0), (-6.0, 24.0), 12.0, 2.0
 """Where the head and neck of an attached rib lie: beside the body, in front of the transverse process. Further out, a steep 12th rib
 passes L1 and its transverse process looks like one; here neither reaches (four real cases: T9-T12 0.4-1.6 ml, L1-L4 0.0 ml)."""
+
+FOOT_MM, HEAD_MM = 10.0, 6.0
+"""A body whose centre is nearer to the lower or upper end of the image is cut, and so may its ribs be."""
 
 RIB_FULL_ML = 0.55
 """Rib in that box on the stronger side for a sure rib."""
@@ -38,8 +41,11 @@ RIB_AROUND_MM = 15.0
 FOLLOWED_UP_TO_MM = 5.5
 """In slices further apart a steep rib falls into pieces and its length means nothing."""
 
-AT_EDGE_MM = 4.0
-"""A rib that comes this near to the end of the view goes on beyond it."""
+AT_EDGE_MM, BEYOND_TIP_MM = 4.0, 8.0
+"""A rib that comes this near to the end of the view, or to the padding around a round field, goes on beyond it."""
+
+AIR_BEYOND_HU = -900.0
+"""What lies behind the tip of a rib is fat or muscle; padding and the air outside the body are darker than this."""
 
 
 def sacrum_mask(maps: ClassMaps, voxel_ml: float) -> NDArray[np.bool_] | None:
@@ -94,10 +100,13 @@ def rib_probability(
                 continue
             sides_seen += 1
             amounts.append(float(_beside(points, center, side).sum()) * voxel_ml)
-        whole_height = view_low_lps_mm[2] + 10.0 < center[2] < view_high_lps_mm[2] - 6.0
-        if sides_seen and whole_height:
+        if sides_seen and view_low_lps_mm[2] + FOOT_MM < center[2] < view_high_lps_mm[2] - HEAD_MM:
             share = min(max(amounts) / RIB_FULL_ML, 1.0)
-            out[index] = 0.04 + 0.92 * share**2 / (share**2 + (1 - share) ** 2) if share < 1 else 0.96
+            seen = 0.04 + 0.92 * share**2 / (share**2 + (1 - share) ** 2) if share < 1 else 0.96
+            # The first rib leaves its body upwards: where the image ends just above, none seen is no sign that there is none.
+            whole_box = center[2] + RIB_LIFT_MM + RIB_HEIGHT_MM < view_high_lps_mm[2]
+            if whole_box or seen > RIB_BORNE:
+                out[index] = seen
     return out
 
 
@@ -106,7 +115,7 @@ def _beside(points_lps_mm: NDArray[np.float64], center_lps_mm: NDArray[np.float6
     away = (points_lps_mm - center_lps_mm) * [side, 1.0, 1.0]
     inside: NDArray[np.bool_] = (away[:, 0] > RIB_SIDE_MM[0]) & (away[:, 0] < RIB_SIDE_MM[1])
     inside &= (away[:, 1] > RIB_DEPTH_MM[0]) & (away[:, 1] < RIB_DEPTH_MM[1])
-    inside &= np.abs(away[:, 2] - 2.0) < RIB_HEIGHT_MM
+    inside &= np.abs(away[:, 2] - RIB_LIFT_MM) < RIB_HEIGHT_MM
     return inside
 
 
@@ -118,15 +127,13 @@ class RibLength:
     whole: bool
 
 
-def last_rib_length(
-    chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float
-) -> RibLength:
+def last_rib_length(chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid, volume: Volume) -> RibLength:
     """The longer rib of the lowest body that bears one.
 
     Unknown without a rib, and where the slices are too far apart to follow one.
     """
     bearing = [index for index, rib in enumerate(probability) if rib > RIB_BORNE]
-    if not bearing or slice_spacing_mm > FOLLOWED_UP_TO_MM:
+    if not bearing or volume.grid.slice_spacing_mm > FOLLOWED_UP_TO_MM:
         return RibLength(length_mm=float("nan"), whole=False)
     center = chain[bearing[-1]].center_lps_mm
     rib = maps.rib > RIB_TRACED
@@ -145,9 +152,17 @@ def last_rib_length(
         )
         distance = np.linalg.norm(points[same] - head, axis=1)
         tip = points[same][distance.argmax()]
-        at_edge = float(np.minimum(tip - low, high - tip).min()) < AT_EDGE_MM
+        beyond = tip + (tip - head) / max(float(distance.max()), 1.0) * BEYOND_TIP_MM
+        at_edge = float(np.minimum(tip - low, high - tip).min()) < AT_EDGE_MM or _hu_at(volume, beyond) < AIR_BEYOND_HU
         sides.append(RibLength(length_mm=float(distance.max()), whole=not at_edge))
     return max(sides, key=lambda rib: rib.length_mm, default=RibLength(length_mm=0.0, whole=True))
+
+
+def _hu_at(volume: Volume, point_lps_mm: NDArray[np.float64]) -> float:
+    """HU of the voxel at a point, minus infinity outside the volume."""
+    index = np.rint(volume.grid.to_voxel(point_lps_mm[None])[0]).astype(int)[::-1]
+    inside = bool((index >= 0).all() and (index < volume.hu_zyx.shape).all())
+    return float(volume.hu_zyx[tuple(index)]) if inside else -np.inf
 
 
 def coarse_levels(chain: list[BodyCandidate], located: LocatedColumn) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ def heat_peaks(
 
 
 def disc_between(body_zyx: NDArray[np.float32], spacing_mm: float) -> Apart:
-    """Tells of two candidates whether a disc is seen between them.
+    """Tells of two candidates whether both lie in bone and a disc is seen between them.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def disc_between(body_zyx: NDArray[np.float32], spacing_mm: float) -> Apart:
 
     def apart(upper: BodyCandidate, lower: BodyCandidate) -> bool:
         line = np.linspace(upper.voxel_zyx, lower.voxel_zyx, 2 * abs(upper.voxel_zyx[0] - lower.voxel_zyx[0]) + 2)
-        return bool(ndimage.map_coordinates(smooth, line.T, order=1, mode="nearest").min() < DISC_BODY_PROBABILITY)
+        profile = ndimage.map_coordinates(smooth, line.T, order=1, mode="nearest")
+        return bool(min(profile[0], profile[-1]) > 0.5 and profile.min() < DISC_BODY_PROBABILITY)
 
     return apart
 

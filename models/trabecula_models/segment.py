@@ -93,7 +93,7 @@ class SpineSegmenter:
         if not chain:
             return None
         ribs = rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm)
-        last_rib = last_rib_length(chain, ribs, maps, grid, slice_spacing_mm=volume.grid.slice_spacing_mm)
+        last_rib = last_rib_length(chain, ribs, maps, grid, volume)
         evidence = ColumnEvidence(
             steps=chain_step_levels(chain_steps_mm(chain)),
             steps_mm=chain_steps_mm(chain),

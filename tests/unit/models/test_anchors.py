@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from trabecula_models.anchors import RibLength, last_rib_length, rib_probability
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
-from trabecula_morphometry.volume import Grid, analysis_grid
+from trabecula_morphometry.volume import Grid, Volume, analysis_grid
 
 VOXEL_MM = 1.5
 LOW, HIGH = np.array([-75.0, -40.0, -80.0]), np.array([75.0, 75.0, 60.0])
@@ -37,9 +37,15 @@ def bodies() -> list[BodyCandidate]:
     return [BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=center, heat=1.0) for center in (UPPER_CENTER, LOWER_CENTER)]
 
 
-def last_rib(maps: ClassMaps, grid: Grid, slice_spacing_mm: float = 1.0) -> RibLength:
-    probability = rib_probability(bodies(), maps, grid, LOW, HIGH)
-    return last_rib_length(bodies(), probability, maps, grid, slice_spacing_mm=slice_spacing_mm)
+def last_rib(maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float = 1.0, field_radius_mm: float = 1000.0) -> RibLength:
+    """The last rib as it is followed in a scan of soft tissue, with padding outside a round field."""
+    count = int((HIGH - LOW)[2] / slice_spacing_mm) + 1
+    scanned = Grid(shape_zyx=(count, 116, 151), voxel_to_lps=np.diag([1.0, 1.0, slice_spacing_mm, 1.0]))
+    scanned.voxel_to_lps[:3, 3] = LOW
+    y, x = np.meshgrid(np.arange(116) + LOW[1], np.arange(151) + LOW[0], indexing="ij")
+    plane = np.where(np.hypot(y, x) < field_radius_mm, 40, -1024).astype(np.int16)
+    volume = Volume(hu_zyx=np.repeat(plane[None], count, axis=0), grid=scanned)
+    return last_rib_length(bodies(), rib_probability(bodies(), maps, grid, LOW, HIGH), maps, grid, volume)
 
 
 def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
@@ -66,6 +72,20 @@ def test_a_rib_that_leaves_the_view_is_at_least_as_long_as_it_is_seen() -> None:
     found = last_rib(maps, grid)
     assert not found.whole
     assert 60.0 < found.length_mm < 120.0
+
+
+def test_a_rib_that_ends_at_the_padding_of_a_round_field_is_not_whole() -> None:
+    maps, grid = rods((50.0, 0.0))
+    assert last_rib(maps, grid).whole
+    assert not last_rib(maps, grid, field_radius_mm=63.0).whole
+
+
+def test_under_the_top_of_the_image_a_rib_that_is_seen_counts_and_one_that_is_not_may_be_cut() -> None:
+    just_above = np.array([75.0, 75.0, 10.0])
+    bare, ribbed = rods((0.0, 0.0)), rods((60.0, 60.0))
+    assert rib_probability(bodies(), *bare, LOW, HIGH)[0] < 0.1
+    assert np.isnan(rib_probability(bodies(), *bare, LOW, just_above)[0])
+    assert rib_probability(bodies(), *ribbed, LOW, just_above)[0] > 0.9
 
 
 def test_without_ribs_there_is_no_length() -> None:

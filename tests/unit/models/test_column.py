@@ -58,6 +58,14 @@ def test_low_bodies_with_discs_between_them_all_stay() -> None:
     assert len(column_chain(low, discs)) == 5
 
 
+def test_a_peak_in_a_disc_is_no_body_though_disc_lies_on_both_sides_of_it() -> None:
+    column = [on_grid(lumbar_body(35.0 * index + 15)) for index in range(5)]
+    high_discs = column_map([35.0 * index + 32 for index in range(4)])
+    high_discs[60:75] = 0.0
+    in_disc = on_grid(lumbar_body(67.0, heat=0.5))
+    assert heights(column_chain([*column, in_disc], disc_between(high_discs, 1.0))) == heights(column)[::-1]
+
+
 def test_a_body_that_thick_slices_broke_into_two_peaks_stays_one() -> None:
     column = [on_grid(lumbar_body(35.0 * index + 15)) for index in range(5)]
     discs = disc_between(column_map([35.0 * index + 32 for index in range(4)]), 1.0)
