@@ -23,7 +23,7 @@ from trabecula_service.ledger.database import Ledger, open_ledger
 from trabecula_service.ledger.queries import count_instances, list_refused_callers
 from trabecula_service.ledger.schema import associations, instances
 from trabecula_service.receive.listener import Listener
-from trabecula_service.receive.object_store import ObjectStore
+from trabecula_service.receive.object_store import HEAD_BYTES, ObjectStore
 from trabecula_service.settings.receive import ReceiveSettings
 
 OUT_OF_RESOURCES = 0xA700
@@ -142,6 +142,17 @@ def test_other_bytes_under_the_same_uid_are_kept_apart(station: Station) -> None
     assert send(station.port, [image]) == [0]
     assert station.counts() == {"ct": 1, "conflict": 1}
     assert len(station.files()) == 2
+
+
+@pytest.mark.parametrize("private_bytes", [0, 2 * HEAD_BYTES], ids=["in the beginning", "behind long private elements"])
+def test_a_large_object_is_filed_wherever_its_header_stands(station: Station, private_bytes: int) -> None:
+    (image,) = small_ct(slices=1)
+    image.Rows = image.Columns = 512
+    image.PixelData = bytes(2 * 512 * 512)
+    if private_bytes:
+        image.private_block(0x0009, "BUILDER", create=True).add_new(0x01, "OB", bytes(private_bytes))
+    assert send(station.port, [image]) == [0]
+    assert station.counts() == {"ct": 1}
 
 
 def test_an_aborted_association_keeps_what_came_and_is_noted(station: Station) -> None:
