@@ -1,6 +1,6 @@
 """From class probabilities to one body mask per vertebra: a watershed between neighbours."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,11 @@ class ClassMaps:
     pelvis: NDArray[np.float32]
     heat: NDArray[np.float32]
 
-    def crop(self, box: Box) -> "ClassMaps":
-        """The same maps inside a box; views, not copies."""
-        return ClassMaps(**{field.name: getattr(self, field.name)[box] for field in fields(self)})
+    def body_margin(self) -> NDArray[np.float32]:
+        """By how much the probability of body exceeds that of the next class, -1 to 1."""
+        rest = 1 - self.body - self.disc - self.posterior - self.sacrum
+        margin: NDArray[np.float32] = self.body - np.maximum(np.maximum(self.disc, self.posterior), np.maximum(self.sacrum, rest))
+        return margin
 
 
 def box_around(mask: NDArray[np.bool_], margin: int) -> Box:

@@ -1,6 +1,7 @@
 """Second look: the fine network over the crop around the column."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,20 +37,62 @@ def steadied(hu_zyx: NDArray[np.float32], spacing_mm: float) -> NDArray[np.float
     return smooth if grain_hu > SMOOTHED_FROM_HU else hu_zyx
 
 
+HALF_A_VOXEL = 0.5
+"""How far the lattice of the second look lies from that of the first, along each axis: it sees what falls between the first one's voxels.
+Two looks on one lattice, as before, gave outlines with a body Dice 0.001 to 0.004 lower (five real cases, each better)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Look:
+    """By how much body is ahead of the other classes, -1 to 1, axes [z, y, x], and the grid that this look lies on."""
+
+    body_margin: NDArray[np.float32]
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Delineation:
+    """What the fine network says of the crop around the column.
+
+    Parameters
+    ----------
+    maps : probability of each class, mean of both looks, axes [z, y, x].
+    grid : the LPS-parallel grid that the maps lie on, of the network's voxel size.
+    looks : both looks; bodies are outlined from them, each on its own lattice.
+    """
+
+    maps: ClassMaps
+    grid: Grid
+    looks: tuple[Look, Look]
+
+
 def delineate_column(
     volume: Volume, located: LocatedColumn, runner: NetworkRunner, progress: Callable[[float], None] | None = None
-) -> tuple[ClassMaps, Grid]:
-    """Probability of each class on the fine grid of the crop.
+) -> Delineation:
+    """Show the network the crop, and its mirror image on a lattice half a voxel off."""
+    report = progress or (lambda _share: None)
+    spacing_mm = runner.bundle.spacing_mm
+    grid = analysis_grid(located.low_lps_mm, located.high_lps_mm, spacing_mm)
+    between = Grid(shape_zyx=grid.shape_zyx, voxel_to_lps=grid.voxel_to_lps.copy())
+    between.voxel_to_lps[:3, 3] += HALF_A_VOXEL * spacing_mm
+    first = _look(volume, grid, runner, mirrored=False, progress=lambda share: report(share / 2))
+    second = _look(volume, between, runner, mirrored=True, progress=lambda share: report(0.5 + share / 2))
+    looks = (Look(body_margin=first.body_margin(), grid=grid), Look(body_margin=second.body_margin(), grid=between))
+    return Delineation(maps=_mean(first, second), grid=grid, looks=looks)
 
-    Returns
-    -------
-    maps : probabilities, axes [z, y, x].
-    grid : the LPS-parallel grid they lie on, of the network's voxel size.
-    """
-    grid = analysis_grid(located.low_lps_mm, located.high_lps_mm, runner.bundle.spacing_mm)
-    hu = volume.resample(grid).hu_zyx.astype(np.float32, copy=False)
-    out = runner.run(steadied(hu, runner.bundle.spacing_mm), window_zyx=WINDOW_ZYX, overlap=0.5, mirror=True, progress=progress)
-    probability = softmax_classes(out[: len(CLASS_NAMES)])
-    named = dict(zip(CLASS_NAMES, probability, strict=True))
+
+def _look(volume: Volume, grid: Grid, runner: NetworkRunner, *, mirrored: bool, progress: Callable[[float], None]) -> ClassMaps:
+    hu = steadied(volume.resample(grid).hu_zyx.astype(np.float32, copy=False), runner.bundle.spacing_mm)
+    out = runner.run(hu, window_zyx=WINDOW_ZYX, overlap=0.5, mirrored=mirrored, progress=progress)
+    named = dict(zip(CLASS_NAMES, softmax_classes(out[: len(CLASS_NAMES)]), strict=True))
     named.pop("background")
-    return ClassMaps(**named, heat=out[len(CLASS_NAMES)]), grid
+    return ClassMaps(**named, heat=out[len(CLASS_NAMES)])
+
+
+def _mean(first: ClassMaps, second: ClassMaps) -> ClassMaps:
+    """Mean of both looks on the lattice of the first."""
+    moved = {
+        field.name: ndimage.affine_transform(getattr(second, field.name), np.ones(3), -HALF_A_VOXEL, order=1, mode="nearest")
+        for field in fields(second)
+    }
+    return ClassMaps(**{name: (getattr(first, name) + values) * np.float32(0.5) for name, values in moved.items()})

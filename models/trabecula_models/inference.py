@@ -56,12 +56,12 @@ class NetworkRunner:
         *,
         window_zyx: tuple[int, int, int],
         overlap: float = 0.3,
-        mirror: bool = False,
+        mirrored: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
         """Raw output channels (channels, z, y, x) of the network for HU on the network's own grid.
 
-        ``mirror`` averages each window with its left-right mirror image, which halves the noise of the outlines at twice the cost.
+        ``mirrored`` shows the network the left-right mirror image and turns its answer back: another look at the same volume.
         Volumes smaller than a window are padded with air; windows are multiples of 16 voxels as the network's pooling asks.
         Besides the answer, memory holds one window's activations and two volumes of the input's size.
         """
@@ -84,9 +84,7 @@ class NetworkRunner:
         for done, (z, y, x) in enumerate(starts, start=1):
             box = (slice(z, z + int(window[0])), slice(y, y + int(window[1])), slice(x, x + int(window[2])))
             patch = scale_hu(image[box])
-            out = self._forward(patch)
-            if mirror:
-                out = (out + self._forward(patch[..., ::-1])[..., ::-1]) * np.float32(0.5)
+            out = self._forward(patch[..., ::-1])[..., ::-1] if mirrored else self._forward(patch)
             if total is None:
                 total = np.zeros((out.shape[0], *image.shape), dtype=np.float32)
             out = out * weight

@@ -22,7 +22,7 @@ from trabecula_models.bodies import (
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
-from trabecula_models.delineate import delineate_column
+from trabecula_models.delineate import Look, delineate_column
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
 from trabecula_models.listing import list_vertebrae
@@ -77,7 +77,8 @@ class SpineSegmenter:
         located_at = time.perf_counter()
         if located is None:
             return None
-        maps, grid = delineate_column(volume, located, self._delineate, lambda share: report("delineate", share))
+        seen = delineate_column(volume, located, self._delineate, lambda share: report("delineate", share))
+        maps, grid = seen.maps, seen.grid
         delineated_at = time.perf_counter()
         voxel_mm, voxel_ml = float(grid.spacing_xyz_mm[0]), grid.voxel_volume_mm3 / 1000.0
         sacrum = sacrum_mask(maps, voxel_ml)
@@ -106,7 +107,7 @@ class SpineSegmenter:
         named = name_column(evidence)
         posterior = assign_posterior(maps.posterior > BODY_PROBABILITY, instances, named.names, voxel_mm)
         labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in named.names)], dtype=np.uint8)
-        bodies, arches = _fine_masks(maps, instances, posterior, sacrum, labels, grid, volume.grid.voxel_to_lps[:3, 3])
+        bodies, arches = _fine_masks(seen.looks, instances, posterior, sacrum, labels, volume.grid.voxel_to_lps[:3, 3])
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]
         vertebrae = list_vertebrae(volume, bodies, named.names, confidence)
         kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
@@ -150,15 +151,14 @@ def _upsample(field: NDArray[np.float32], grid: Grid, target: Grid, order: int) 
 
 
 def _fine_masks(
-    maps: ClassMaps,
+    looks: tuple[Look, Look],
     instances: NDArray[np.int16],
     posterior: NDArray[np.int16],
     sacrum: NDArray[np.bool_] | None,
     labels: NDArray[np.uint8],
-    grid: Grid,
     first_voxel_lps_mm: NDArray[np.float64],
 ) -> tuple[LabelVolume, LabelVolume]:
-    """Smooth masks at the output voxel size: the interpolated probability decides inside or outside, the nearest instance which.
+    """Smooth masks at the output voxel size: the interpolated margins of both looks decide inside or outside, the nearest instance which.
 
     Their lattice goes through the CT's first voxel: laid over the CT, or over a mask made from it, no edge moves by half a voxel.
     """
@@ -167,16 +167,16 @@ def _fine_masks(
         found |= sacrum
     # Distances and interpolation only where something was found: most of the grid is soft tissue.
     box = box_around(found, margin=3)
-    maps, grid = maps.crop(box), grid.crop(box)
+    first, second = (Look(body_margin=look.body_margin[box], grid=look.grid.crop(box)) for look in looks)
+    grid = first.grid
     instances, posterior, sacrum = instances[box], posterior[box], None if sacrum is None else sacrum[box]
     low, high = grid.bounds_lps_mm()
     target = analysis_grid(low - OUTPUT_SPACING_MM, high + OUTPUT_SPACING_MM, OUTPUT_SPACING_MM, through_lps_mm=first_voxel_lps_mm)
     distance, nearest = ndimage.distance_transform_edt(instances == 0, return_distances=True, return_indices=True)
     spread = np.where(distance <= 2.0, instances[tuple(nearest)], 0)
-    competitor = np.maximum(
-        np.maximum(maps.disc, maps.posterior), np.maximum(maps.sacrum, 1 - maps.body - maps.disc - maps.posterior - maps.sacrum)
-    )
-    inside = _upsample((maps.body - competitor) * (spread > 0) - (spread == 0), grid, target, 1) > INSIDE_MARGIN
+    near = np.where(spread > 0, first.body_margin, np.float32(-1.0))
+    ahead = (_upsample(near, grid, target, 1) + _upsample(second.body_margin, second.grid, target, 1)) / 2
+    inside = ahead > INSIDE_MARGIN
     which = _upsample(spread.astype(np.float32), grid, target, 0).astype(np.int16)
     bodies = np.where(inside, labels[which], 0).astype(np.uint8)
     if sacrum is not None:

@@ -1,9 +1,14 @@
 """What the fine network is given to see."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from trabecula_models.delineate import steadied
+from trabecula_models.delineate import delineate_column, steadied
+from trabecula_models.locate import CLASS_NAMES
+from trabecula_morphometry.volume import Grid, Volume
 
 SPACING_MM = 1.5
 MUSCLE_HU = 50.0
@@ -30,3 +35,43 @@ def test_the_noise_of_a_sharp_kernel_is_halved_without_a_shift() -> None:
 def test_lung_alone_has_no_grain_to_judge() -> None:
     hu = np.full((8, 8, 8), -850.0, dtype=np.float32)
     assert steadied(hu, SPACING_MM) is hu
+
+
+BALL_LPS_MM, BALL_RADIUS_MM, BONE_HU = np.array([1.0, -2.0, 3.0]), 12.0, 300.0
+
+
+class BrightIsBody:
+    """Stands for the fine network: body where the HU are those of bone."""
+
+    bundle = SimpleNamespace(spacing_mm=SPACING_MM)
+
+    def __init__(self) -> None:
+        self.mirrored: list[bool] = []
+
+    def run(self, hu_zyx: np.ndarray, *, mirrored: bool, **_: Any) -> np.ndarray:
+        self.mirrored.append(mirrored)
+        out = np.zeros((len(CLASS_NAMES) + 1, *hu_zyx.shape), np.float32)
+        out[CLASS_NAMES.index("body")] = (hu_zyx - BONE_HU / 2) / 20.0
+        return out
+
+
+def test_both_looks_and_their_mean_show_a_ball_where_it_lies() -> None:
+    scan = Grid(shape_zyx=(61, 61, 61), voxel_to_lps=np.eye(4))
+    scan.voxel_to_lps[:3, 3] = -30.0
+    places = scan.to_lps(np.argwhere(np.ones(scan.shape_zyx))[:, ::-1].astype(float))
+    ball = np.clip(BALL_RADIUS_MM + 0.5 - np.linalg.norm(places - BALL_LPS_MM, axis=1), 0, 1).reshape(scan.shape_zyx)
+    volume = Volume(hu_zyx=(BONE_HU * ball).astype(np.int16), grid=scan)
+    network = BrightIsBody()
+    located: Any = SimpleNamespace(low_lps_mm=np.full(3, -24.0), high_lps_mm=np.full(3, 24.0))
+
+    seen = delineate_column(volume, located, network)  # type: ignore[arg-type]
+
+    def middle(field_zyx: np.ndarray, grid: Grid) -> np.ndarray:
+        inside = field_zyx > field_zyx.min() + 0.5 * np.ptp(field_zyx)
+        return np.asarray(grid.to_lps(np.argwhere(inside)[:, ::-1].astype(float)).mean(0))
+
+    assert network.mirrored == [False, True]
+    assert middle(seen.maps.body, seen.grid) == pytest.approx(BALL_LPS_MM, abs=0.3)
+    for look in seen.looks:
+        assert middle(look.body_margin, look.grid) == pytest.approx(BALL_LPS_MM, abs=0.3)
+    assert seen.looks[1].grid.voxel_to_lps[:3, 3] - seen.looks[0].grid.voxel_to_lps[:3, 3] == pytest.approx(np.full(3, SPACING_MM / 2))
