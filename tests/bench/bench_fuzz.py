@@ -33,6 +33,7 @@ from builders.service import wait_ticks
 from builders.small_ct import small_ct
 from builders.wire import WireObject, associate, message, spoil, store_command, whole_association
 from conftest import shared_folder
+from trabecula_service import requestor
 from trabecula_service.ledger.database import Ledger
 from trabecula_service.ledger.schema import associations, versions
 from trabecula_service.queue.lease_table import LeaseTable
@@ -51,7 +52,6 @@ from trabecula_service.ledger.database import open_ledger
 from trabecula_service.receive.listener import Listener
 from trabecula_service.receive.object_store import ObjectStore
 from trabecula_service.settings.receive import ReceiveSettings
-from trabecula_service.requestor import associate
 folder = Path(sys.argv[1])
 settings = ReceiveSettings(bind="127.0.0.1", port=0, reserve_free_gib=0, idle_seconds=5)
 listener = Listener(settings, open_ledger(folder / "ledger.sqlite"), ObjectStore(folder / "objects"), run_id="fuzz", data=folder)
@@ -177,7 +177,9 @@ def _throw(port: int, stream: bytes) -> None:
 
 
 def _echo(port: int) -> bool:
-    association = associate(AE(ae_title="SCANNER"), "127.0.0.1", port, contexts=[build_context(Verification)], ae_title="TRABECULA")
+    association = requestor.associate(
+        AE(ae_title="SCANNER"), "127.0.0.1", port, contexts=[build_context(Verification)], ae_title="TRABECULA"
+    )
     answered = association.is_established and association.send_c_echo().get("Status") == 0
     if association.is_established:
         association.release()
