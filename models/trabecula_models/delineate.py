@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trabecula_models.bodies import ClassMaps
+from trabecula_models.bodies import Box, ClassMaps
 from trabecula_models.inference import NetworkRunner, softmax_classes
 from trabecula_models.locate import CLASS_NAMES, LocatedColumn
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
@@ -44,10 +44,21 @@ Two looks on one lattice, as before, gave outlines with a body Dice 0.001 to 0.0
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Look:
-    """By how much body is ahead of the other classes, -1 to 1, axes [z, y, x], and the grid that this look lies on."""
+    """What outlines are drawn from, axes [z, y, x], and the grid that this look lies on.
+
+    Parameters
+    ----------
+    body_margin : by how much body is ahead of the other classes, -1 to 1.
+    posterior : probability of posterior elements (`ClassMaps.posterior_bone`).
+    """
 
     body_margin: NDArray[np.float32]
+    posterior: NDArray[np.float32]
     grid: Grid
+
+    def crop(self, box: Box) -> "Look":
+        """The same look inside a box; views, not copies."""
+        return Look(body_margin=self.body_margin[box], posterior=self.posterior[box], grid=self.grid.crop(box))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -77,7 +88,10 @@ def delineate_column(
     between.voxel_to_lps[:3, 3] += HALF_A_VOXEL * spacing_mm
     first = _look(volume, grid, runner, mirrored=False, progress=lambda share: report(share / 2))
     second = _look(volume, between, runner, mirrored=True, progress=lambda share: report(0.5 + share / 2))
-    looks = (Look(body_margin=first.body_margin(), grid=grid), Look(body_margin=second.body_margin(), grid=between))
+    looks = (
+        Look(body_margin=first.body_margin(), posterior=first.posterior_bone(), grid=grid),
+        Look(body_margin=second.body_margin(), posterior=second.posterior_bone(), grid=between),
+    )
     return Delineation(maps=_mean(first, second), grid=grid, looks=looks)
 
 

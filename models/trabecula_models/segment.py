@@ -167,7 +167,7 @@ def _fine_masks(
         found |= sacrum
     # Distances and interpolation only where something was found: most of the grid is soft tissue.
     box = box_around(found, margin=3)
-    first, second = (Look(body_margin=look.body_margin[box], grid=look.grid.crop(box)) for look in looks)
+    first, second = (look.crop(box) for look in looks)
     grid = first.grid
     instances, posterior, sacrum = instances[box], posterior[box], None if sacrum is None else sacrum[box]
     low, high = grid.bounds_lps_mm()
@@ -181,8 +181,9 @@ def _fine_masks(
     bodies = np.where(inside, labels[which], 0).astype(np.uint8)
     if sacrum is not None:
         bodies[(_upsample(sacrum.astype(np.float32), grid, target, 1) > 0.5) & (bodies == 0)] = SACRUM_LABEL
-    arch_inside = _upsample((posterior > 0).astype(np.float32), grid, target, 1) > 0.5
-    _, nearest_arch = ndimage.distance_transform_edt(posterior == 0, return_indices=True)
+    distance, nearest_arch = ndimage.distance_transform_edt(posterior == 0, return_distances=True, return_indices=True)
+    near = np.where(distance <= 2.0, first.posterior, np.float32(0.0))
+    arch_inside = (_upsample(near, grid, target, 1) + _upsample(second.posterior, second.grid, target, 1)) / 2 > BODY_PROBABILITY
     arch_which = _upsample(posterior[tuple(nearest_arch)].astype(np.float32), grid, target, 0).astype(np.int16)
     arches = np.where(arch_inside & (bodies == 0), labels[arch_which], 0).astype(np.uint8)
     return LabelVolume(labels_zyx=bodies, grid=target), LabelVolume(labels_zyx=arches, grid=target)

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trabecula_models.bodies import BODY_PROBABILITY, ClassMaps
 from trabecula_models.delineate import delineate_column, steadied
 from trabecula_models.locate import CLASS_NAMES
+from trabecula_models.segment import INSIDE_MARGIN
 from trabecula_morphometry.volume import Grid, Volume
 
 SPACING_MM = 1.5
@@ -35,6 +37,16 @@ def test_the_noise_of_a_sharp_kernel_is_halved_without_a_shift() -> None:
 def test_lung_alone_has_no_grain_to_judge() -> None:
     hu = np.full((8, 8, 8), -850.0, dtype=np.float32)
     assert steadied(hu, SPACING_MM) is hu
+
+
+def test_bone_between_pedicle_and_body_belongs_to_one_of_them() -> None:
+    along = np.linspace(0, 1, 11, dtype=np.float32).reshape(1, 1, -1)
+    nothing = np.zeros_like(along)
+    maps = ClassMaps(
+        body=0.98 * (1 - along), posterior=0.98 * along, disc=nothing, sacrum=nothing, rib=nothing, pelvis=nothing, heat=nothing
+    )
+    assert ((maps.body_margin() > INSIDE_MARGIN) | (maps.posterior_bone() > BODY_PROBABILITY)).all()
+    assert not ((maps.body_margin() > INSIDE_MARGIN) | (maps.posterior > BODY_PROBABILITY)).all()
 
 
 BALL_LPS_MM, BALL_RADIUS_MM, BONE_HU = np.array([1.0, -2.0, 3.0]), 12.0, 300.0
