@@ -39,6 +39,16 @@ class Bundle:
     patch_zyx: tuple[int, int, int]
     network: dict[str, Any]
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of each level of the network."""
+        return tuple(int(stride) for stride in self.network["strides"])
+
+    @property
+    def normed(self) -> bool:
+        """Whether the network has instance norms; else none are left."""
+        return self.network["norm"] is not None
+
 
 def load_bundle(name: str, folder: Path = WEIGHTS_FOLDER) -> Bundle:
     """A network's description, after checking that the weights are the ones it names.

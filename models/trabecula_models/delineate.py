@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from trabecula_models.bodies import Box, ClassMaps
 from trabecula_models.inference import NetworkRunner, softmax_classes
-from trabecula_models.locate import CLASS_NAMES, LocatedColumn
+from trabecula_models.locate import CLASS_NAMES
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
 
 WINDOW_ZYX = (112, 96, 96)
@@ -27,14 +27,19 @@ SD_PER_MEDIAN_DEVIATION = 1.4826
 """Standard deviation over median absolute deviation of a normal distribution."""
 
 
-def steadied(hu_zyx: NDArray[np.float32], spacing_mm: float) -> NDArray[np.float32]:
-    """The HU, slightly smoothed where noise is stronger than the network has learnt to see through."""
-    smooth = ndimage.gaussian_filter(hu_zyx, SMOOTHING_MM / spacing_mm)
+def smoothed(hu_zyx: NDArray[np.float32], spacing_mm: float) -> NDArray[np.float32]:
+    """The HU, slightly smoothed."""
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(hu_zyx, SMOOTHING_MM / spacing_mm)
+    return smooth
+
+
+def is_noisy(hu_zyx: NDArray[np.float32], spacing_mm: float) -> bool:
+    """Whether noise at the voxel size of the fine network is stronger than it has learnt to see through."""
     soft = (hu_zyx > SOFT_TISSUE_HU[0]) & (hu_zyx < SOFT_TISSUE_HU[1])
     if not soft.any():
-        return hu_zyx
-    grain_hu = SD_PER_MEDIAN_DEVIATION * float(np.median(np.abs(hu_zyx - smooth)[soft]))
-    return smooth if grain_hu > SMOOTHED_FROM_HU else hu_zyx
+        return False
+    grain_hu = SD_PER_MEDIAN_DEVIATION * float(np.median(np.abs(hu_zyx - smoothed(hu_zyx, spacing_mm))[soft]))
+    return grain_hu > SMOOTHED_FROM_HU
 
 
 HALF_A_VOXEL = 0.5
@@ -70,33 +75,45 @@ class Delineation:
     maps : probability of each class, mean of both looks, axes [z, y, x].
     grid : the LPS-parallel grid that the maps lie on, of the network's voxel size.
     looks : both looks; bodies are outlined from them, each on its own lattice.
+    noisy : whether there is more noise than the networks have learnt to see through. The HU were slightly smoothed then, and outlines are
+        not refined: in the grain of a sharp kernel (verse012) refined ones were worse, Dice 0.857 to 0.866 instead of 0.872.
     """
 
     maps: ClassMaps
     grid: Grid
     looks: tuple[Look, Look]
+    noisy: bool
 
 
 def delineate_column(
-    volume: Volume, located: LocatedColumn, runner: NetworkRunner, progress: Callable[[float], None] | None = None
+    volume: Volume,
+    low_lps_mm: NDArray[np.float64],
+    high_lps_mm: NDArray[np.float64],
+    runner: NetworkRunner,
+    progress: Callable[[float], None] | None = None,
 ) -> Delineation:
     """Show the network the crop, and its mirror image on a lattice half a voxel off."""
     report = progress or (lambda _share: None)
     spacing_mm = runner.bundle.spacing_mm
-    grid = analysis_grid(located.low_lps_mm, located.high_lps_mm, spacing_mm)
+    grid = analysis_grid(low_lps_mm, high_lps_mm, spacing_mm)
     between = Grid(shape_zyx=grid.shape_zyx, voxel_to_lps=grid.voxel_to_lps.copy())
     between.voxel_to_lps[:3, 3] += HALF_A_VOXEL * spacing_mm
-    first = _look(volume, grid, runner, mirrored=False, progress=lambda share: report(share / 2))
-    second = _look(volume, between, runner, mirrored=True, progress=lambda share: report(0.5 + share / 2))
+    hu = volume.resample(grid).hu_zyx.astype(np.float32, copy=False)
+    noisy = is_noisy(hu, spacing_mm)
+    first = _look(hu, runner, noisy=noisy, mirrored=False, progress=lambda share: report(share / 2))
+    hu = volume.resample(between).hu_zyx.astype(np.float32, copy=False)
+    second = _look(hu, runner, noisy=noisy, mirrored=True, progress=lambda share: report(0.5 + share / 2))
     looks = (
         Look(body_margin=first.body_margin(), posterior=first.posterior_bone(), grid=grid),
         Look(body_margin=second.body_margin(), posterior=second.posterior_bone(), grid=between),
     )
-    return Delineation(maps=_mean(first, second), grid=grid, looks=looks)
+    return Delineation(maps=_mean(first, second), grid=grid, looks=looks, noisy=noisy)
 
 
-def _look(volume: Volume, grid: Grid, runner: NetworkRunner, *, mirrored: bool, progress: Callable[[float], None]) -> ClassMaps:
-    hu = steadied(volume.resample(grid).hu_zyx.astype(np.float32, copy=False), runner.bundle.spacing_mm)
+def _look(
+    hu_zyx: NDArray[np.float32], runner: NetworkRunner, *, noisy: bool, mirrored: bool, progress: Callable[[float], None]
+) -> ClassMaps:
+    hu = smoothed(hu_zyx, runner.bundle.spacing_mm) if noisy else hu_zyx
     out = runner.run(hu, window_zyx=WINDOW_ZYX, overlap=0.5, mirrored=mirrored, progress=progress)
     named = dict(zip(CLASS_NAMES, softmax_classes(out[: len(CLASS_NAMES)]), strict=True))
     named.pop("background")
@@ -105,8 +122,23 @@ def _look(volume: Volume, grid: Grid, runner: NetworkRunner, *, mirrored: bool, 
 
 def _mean(first: ClassMaps, second: ClassMaps) -> ClassMaps:
     """Mean of both looks on the lattice of the first."""
-    moved = {
-        field.name: ndimage.affine_transform(getattr(second, field.name), np.ones(3), -HALF_A_VOXEL, order=1, mode="nearest")
-        for field in fields(second)
-    }
-    return ClassMaps(**{name: (getattr(first, name) + values) * np.float32(0.5) for name, values in moved.items()})
+    means = {}
+    for field in fields(first):
+        mean = half_a_voxel_back(getattr(second, field.name))
+        mean += getattr(first, field.name)
+        mean *= np.float32(0.5)
+        means[field.name] = mean
+    return ClassMaps(**means)
+
+
+def half_a_voxel_back(field: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A field on the lattice half a voxel before its own along each axis: the mean of the eight neighbours, at the edge of the nearest."""
+    moved = field
+    for axis in range(field.ndim):
+        source = np.moveaxis(moved, axis, 0)
+        moved = np.empty_like(moved)
+        target = np.moveaxis(moved, axis, 0)
+        np.add(source[1:], source[:-1], out=target[1:])
+        target[1:] *= np.float32(0.5)
+        target[0] = source[0]
+    return moved

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from trabecula_models.bundle import Bundle
 from trabecula_models.errors import ModelError
 
 
@@ -33,8 +34,8 @@ class ForwardPass(Protocol):
     engine: str
     """What computes it and how, for logs and benchmarks: "openvino float32"."""
 
-    def __call__(self, patch_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Output channels (channels, z, y, x) of one scaled patch whose edges are multiples of the network's pooling."""
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Output channels (channels, z, y, x) of one image (channels, z, y, x) whose edges are multiples of the network's pooling."""
         ...
 
 
@@ -76,8 +77,8 @@ def resolve_device(device: str) -> str:
     raise ModelError(f"the device {device!r} is not there", hint='set the device to "auto" or "cpu", or install a CUDA build of torch')
 
 
-def build_forward(weights_path: Path, compute: Compute) -> ForwardPass:
-    """The forward pass of the network whose weights are in ``weights_path``.
+def build_forward(bundle: Bundle, compute: Compute) -> ForwardPass:
+    """The forward pass of a bundle's network.
 
     Raises
     ------
@@ -94,10 +95,10 @@ def build_forward(weights_path: Path, compute: Compute) -> ForwardPass:
     if on_cpu and compute.engine is not Engine.TORCH and openvino_installed():
         from trabecula_models.openvino_forward import OpenVinoForward
 
-        return OpenVinoForward(weights_path)
+        return OpenVinoForward(bundle)
     from trabecula_models.torch_forward import TorchForward
 
-    return TorchForward(weights_path, device, half=compute.precision is Precision.AUTO)
+    return TorchForward(bundle, device, half=compute.precision is Precision.AUTO)
 
 
 def _may_have_gpu() -> bool:

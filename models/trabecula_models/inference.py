@@ -47,7 +47,7 @@ class NetworkRunner:
 
     def __init__(self, bundle: Bundle, compute: Compute | None = None) -> None:
         self.bundle = bundle
-        self._forward = build_forward(bundle.weights_path, compute or Compute())
+        self._forward = build_forward(bundle, compute or Compute())
         self.engine = self._forward.engine
 
     def run(
@@ -83,7 +83,7 @@ class NetworkRunner:
         weights = np.zeros(image.shape, dtype=np.float32)
         for done, (z, y, x) in enumerate(starts, start=1):
             box = (slice(z, z + int(window[0])), slice(y, y + int(window[1])), slice(x, x + int(window[2])))
-            patch = scale_hu(image[box])
+            patch = scale_hu(image[box])[None]
             out = self._forward(patch[..., ::-1])[..., ::-1] if mirrored else self._forward(patch)
             if total is None:
                 total = np.zeros((out.shape[0], *image.shape), dtype=np.float32)

@@ -18,7 +18,7 @@ INPUT_LOW_HU, INPUT_HIGH_HU = -200.0, 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Shape of a 3D UNet (MONAI): one input channel (HU clipped and scaled to -1..1), eight output channels.
+    """Shape of a 3D UNet (MONAI); by default that of `locate` and `delineate`: HU clipped and scaled to -1..1, eight output channels.
 
     Output channels 0-6 are class logits; channel 7 is centre heat (0..1, `delineate`) or the vertebral level as
     VerSe index (T1 = 8 .. T12 = 19, L1 = 20 .. L5 = 24, S1 = 25, `locate`).
@@ -27,7 +27,8 @@ class NetworkConfig:
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     strides: tuple[int, ...] = (2, 2, 2, 2)
     residual_units: int = 0
-    norm: str = "INSTANCE"
+    norm: str | None = "INSTANCE"
+    in_channels: int = 1
     out_channels: int = CLASS_CHANNELS + 1
 
     @property
@@ -39,13 +40,17 @@ class NetworkConfig:
         return product
 
 
+REFINE_NETWORK = NetworkConfig(channels=(8, 16, 32, 64, 64), strides=(1, 1, 2, 2), norm="BATCH", in_channels=5, out_channels=1)
+"""`refine` while it is trained: two levels at full resolution, where edges are. Export folds the norms into the convolutions."""
+
+
 def build_network(config: NetworkConfig) -> nn.Module:
     """Build the untrained network."""
     from monai.networks.nets.unet import UNet  # importing monai takes seconds: only where a network is built
 
     network: nn.Module = UNet(
         spatial_dims=3,
-        in_channels=1,
+        in_channels=config.in_channels,
         out_channels=config.out_channels,
         channels=config.channels,
         strides=config.strides,
@@ -60,7 +65,7 @@ def monai_definition(config: NetworkConfig) -> dict[str, object]:
     return {
         "_target_": "UNet",
         "spatial_dims": 3,
-        "in_channels": 1,
+        "in_channels": config.in_channels,
         "out_channels": config.out_channels,
         "channels": list(config.channels),
         "strides": list(config.strides),
@@ -75,7 +80,8 @@ def config_from_definition(definition: dict[str, Any]) -> NetworkConfig:
         channels=tuple(definition["channels"]),
         strides=tuple(definition["strides"]),
         residual_units=int(definition["num_res_units"]),
-        norm=str(definition["norm"]),
+        norm=definition["norm"],
+        in_channels=int(definition["in_channels"]),
         out_channels=int(definition["out_channels"]),
     )
 

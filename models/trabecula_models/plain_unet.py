@@ -21,46 +21,61 @@ class _Layer:
     weight: torch.Tensor
     bias: torch.Tensor
     slope: torch.Tensor | None
+    stride: int
+    normed: bool
 
-    def finish(self, x: torch.Tensor) -> torch.Tensor:
-        """Instance norm and PReLU, as MONAI's default order "NDA"."""
-        return x if self.slope is None else F.prelu(F.instance_norm(x), self.slope)
+    def down(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolution, then instance norm and PReLU, as MONAI's default order "NDA"."""
+        return self._finish(F.conv3d(x, self.weight, self.bias, stride=self.stride, padding=1))
+
+    def up(self, x: torch.Tensor) -> torch.Tensor:
+        """The transposed convolution, which doubles the edges where the stride is 2; then as `down`."""
+        return self._finish(F.conv_transpose3d(x, self.weight, self.bias, stride=self.stride, padding=1, output_padding=self.stride - 1))
+
+    def _finish(self, x: torch.Tensor) -> torch.Tensor:
+        if self.slope is None:
+            return x
+        return F.prelu(F.instance_norm(x) if self.normed else x, self.slope)
 
 
 class PlainUNet:
-    """A UNet of stride-2 levels without residual units, instance norm and PReLU.
+    """A UNet without residual units, with PReLU and either instance norm or none.
 
     Parameters
     ----------
-    state : MONAI's state dict of ``UNet(num_res_units=0, norm="INSTANCE")``.
+    state : MONAI's state dict of ``UNet(num_res_units=0, norm="INSTANCE")``, or of one with ``norm=None``.
+    strides : stride of each level.
+    normed : whether there is instance norm.
     """
 
-    def __init__(self, state: dict[str, torch.Tensor], device: str = "cpu") -> None:
+    def __init__(self, state: dict[str, torch.Tensor], strides: tuple[int, ...], *, normed: bool = True, device: str = "cpu") -> None:
         self._down: list[_Layer] = []
         self._up: list[_Layer] = []
         prefix = "model."
-        while f"{prefix}0.conv.weight" in state:
-            self._down.append(self._layer(state, f"{prefix}0.", device))
-            self._up.insert(0, self._layer(state, f"{prefix}2.", device))
+        for stride in strides:
+            if f"{prefix}0.conv.weight" not in state:
+                break
+            self._down.append(self._layer(state, f"{prefix}0.", stride, normed, device))
+            self._up.insert(0, self._layer(state, f"{prefix}2.", stride, normed, device))
             prefix += "1.submodule."
-        if not self._down or f"{prefix}conv.weight" not in state:
+        if len(self._down) < len(strides) or f"{prefix}conv.weight" not in state:
             raise ModelError("the weights are not those of a plain UNet", hint="use a network with residual_units 0")
-        self._bottom = self._layer(state, prefix, device)
+        self._bottom = self._layer(state, prefix, 1, normed, device)
 
     @staticmethod
-    def _layer(state: dict[str, torch.Tensor], prefix: str, device: str) -> _Layer:
+    def _layer(state: dict[str, torch.Tensor], prefix: str, stride: int, normed: bool, device: str) -> _Layer:
         weight = state[f"{prefix}conv.weight"].to(device, memory_format=torch.channels_last_3d)
         slope = state.get(f"{prefix}{SLOPE_KEY}")
-        return _Layer(weight, state[f"{prefix}conv.bias"].to(device), None if slope is None else slope.to(device))
+        slope = None if slope is None else slope.to(device)
+        return _Layer(weight=weight, bias=state[f"{prefix}conv.bias"].to(device), slope=slope, stride=stride, normed=normed)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Output channels for an image (1, 1, z, y, x) whose edges are multiples of 2 to the number of levels."""
+        """Output channels for an image (1, channels, z, y, x) whose edges are multiples of the product of the strides."""
         skips = []
         for layer in self._down:
-            x = layer.finish(F.conv3d(x, layer.weight, layer.bias, stride=2, padding=1))
+            x = layer.down(x)
             skips.append(x)
-        x = self._bottom.finish(F.conv3d(x, self._bottom.weight, self._bottom.bias, stride=1, padding=1))
+        x = self._bottom.down(x)
         for layer, skip in zip(self._up, reversed(skips), strict=True):
-            x = torch.cat([skip, x], dim=1)
-            x = layer.finish(F.conv_transpose3d(x, layer.weight, layer.bias, stride=2, padding=1, output_padding=1))
+            x = layer.up(torch.cat([skip, x], dim=1))
         return x

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,14 @@ from trabecula_models.bodies import (
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
-from trabecula_models.delineate import Look, delineate_column
+from trabecula_models.delineate import Delineation, delineate_column
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
 from trabecula_models.listing import list_vertebrae
 from trabecula_models.locate import locate_column
 from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
 from trabecula_models.posterior import assign_posterior
+from trabecula_models.refine import BodyRefiner, FineMaps
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume, analysis_grid
@@ -39,6 +40,9 @@ INSIDE_MARGIN = 0.15
 """By how much the body's probability must beat the next class: without it masks were 4-18 % too large (two real cases and three made-up
 ones), with it body Dice rises by 0.00-0.01."""
 
+PEDICLE_ROOT_PROBABILITY = 0.05
+"""What the refined outline of a body gives up is the root of a pedicle where posterior elements are at all likely: no gap opens."""
+
 OUTPUT_SPACING_MM = 1.0
 """Masks are given at this voxel size, finer than the network's, from its interpolated probabilities."""
 
@@ -48,36 +52,52 @@ WELL_SEEN_HEAT = 0.7
 Progress = Callable[[str, float], None]
 
 
-def load_runners(weights_folder: Path = WEIGHTS_FOLDER, compute: Compute | None = None) -> tuple[NetworkRunner, NetworkRunner]:
-    """The coarse and the fine network, with their weights checked."""
-    locate, delineate = (NetworkRunner(load_bundle(name, weights_folder), compute) for name in ("locate", "delineate"))
-    return locate, delineate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """The three networks, in the order they look."""
+
+    locate: NetworkRunner
+    delineate: NetworkRunner
+    refine: BodyRefiner
+
+
+def load_networks(weights_folder: Path = WEIGHTS_FOLDER, compute: Compute | None = None) -> Networks:
+    """All networks, with their weights checked; a folder of a site's own weights may lack `refine`, then the shipped one follows them."""
+    refine_folder = weights_folder if (weights_folder / "refine").is_dir() else WEIGHTS_FOLDER
+    return Networks(
+        locate=NetworkRunner(load_bundle("locate", weights_folder), compute),
+        delineate=NetworkRunner(load_bundle("delineate", weights_folder), compute),
+        refine=BodyRefiner(load_bundle("refine", refine_folder), compute),
+    )
 
 
 class SpineSegmenter:
-    """Both networks, loaded once and kept; the same volume gives the same answer on the same machine.
+    """The networks, loaded once and kept; the same volume gives the same answer on the same machine.
 
     Parameters
     ----------
-    weights_folder : folder with the bundles ``locate`` and ``delineate``.
-    compute : device, engine and precision of both.
+    weights_folder : folder with the bundles ``locate``, ``delineate`` and ``refine``.
+    compute : device, engine and precision of all.
     """
 
     def __init__(self, weights_folder: Path = WEIGHTS_FOLDER, compute: Compute | None = None) -> None:
-        self._locate, self._delineate = load_runners(weights_folder, compute)
-        both = self._locate.bundle.weights_sha256 + self._delineate.bundle.weights_sha256
-        self.weights_sha256 = hashlib.sha256(both.encode()).hexdigest()
+        self._networks = load_networks(weights_folder, compute)
+        bundles = (self._networks.locate.bundle, self._networks.delineate.bundle, self._networks.refine.bundle)
+        self.engine = self._networks.delineate.engine
+        self.weights_sha256 = hashlib.sha256("".join(bundle.weights_sha256 for bundle in bundles).encode()).hexdigest()
 
     def segment(self, volume: Volume, progress: Progress | None = None) -> SpineSegmentation | None:
         """Vertebrae of a volume, or None where no thoracic or lumbar vertebra is in view."""
         report = progress or (lambda _stage, _share: None)
         volume = volume.along_lps()
         started = time.perf_counter()
-        located = locate_column(volume, self._locate, lambda share: report("locate", share))
+        located = locate_column(volume, self._networks.locate, lambda share: report("locate", share))
         located_at = time.perf_counter()
         if located is None:
             return None
-        seen = delineate_column(volume, located, self._delineate, lambda share: report("delineate", share))
+        seen = delineate_column(
+            volume, located.low_lps_mm, located.high_lps_mm, self._networks.delineate, lambda share: report("delineate", share)
+        )
         maps, grid = seen.maps, seen.grid
         delineated_at = time.perf_counter()
         voxel_mm, voxel_ml = float(grid.spacing_xyz_mm[0]), grid.voxel_volume_mm3 / 1000.0
@@ -90,7 +110,7 @@ class SpineSegmenter:
         ]
         chain = column_chain(placed, disc_between(maps.body, voxel_mm))
         chain = drop_sacral_bodies(chain, sacrum, grid)
-        chain, instances = _bodies_of(maps, chain, voxel_mm)
+        chain, instances = bodies_of(maps, chain, voxel_mm)
         if not chain:
             return None
         ribs = rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm)
@@ -107,7 +127,12 @@ class SpineSegmenter:
         named = name_column(evidence)
         posterior = assign_posterior(maps.posterior > BODY_PROBABILITY, instances, named.names, voxel_mm)
         labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in named.names)], dtype=np.uint8)
-        bodies, arches = _fine_masks(seen.looks, instances, posterior, sacrum, labels, volume.grid.voxel_to_lps[:3, 3])
+        found = (instances > 0) | (posterior > 0) | (False if sacrum is None else sacrum)
+        fine = fine_maps(seen, instances, found, volume.grid.voxel_to_lps[:3, 3])
+        outlined = fine.outlined(INSIDE_MARGIN)
+        if not seen.noisy:
+            outlined = self._networks.refine.outline(volume, fine, outlined)
+        bodies, arches = _fine_masks(fine, outlined, grid, posterior, sacrum, labels)
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]
         vertebrae = list_vertebrae(volume, bodies, named.names, confidence)
         kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
@@ -127,7 +152,7 @@ class SpineSegmenter:
         )
 
 
-def _bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
+def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
     """The chain without members that turned out to be specks, and the instances of the rest."""
     instances = split_bodies(maps, chain, voxel_mm)
     parted = part_merged_bodies(instances, chain, voxel_mm)
@@ -150,40 +175,47 @@ def _upsample(field: NDArray[np.float32], grid: Grid, target: Grid, order: int) 
     return out
 
 
-def _fine_masks(
-    looks: tuple[Look, Look],
-    instances: NDArray[np.int16],
-    posterior: NDArray[np.int16],
-    sacrum: NDArray[np.bool_] | None,
-    labels: NDArray[np.uint8],
-    first_voxel_lps_mm: NDArray[np.float64],
-) -> tuple[LabelVolume, LabelVolume]:
-    """Smooth masks at the output voxel size: the interpolated margins of both looks decide inside or outside, the nearest instance which.
+def fine_maps(
+    seen: Delineation, instances: NDArray[np.int16], found: NDArray[np.bool_], first_voxel_lps_mm: NDArray[np.float64]
+) -> FineMaps:
+    """What both looks said, at the output voxel size, in the part of the crop where something was found.
 
     Their lattice goes through the CT's first voxel: laid over the CT, or over a mask made from it, no edge moves by half a voxel.
     """
-    found = (instances > 0) | (posterior > 0)
-    if sacrum is not None:
-        found |= sacrum
     # Distances and interpolation only where something was found: most of the grid is soft tissue.
     box = box_around(found, margin=3)
-    first, second = (look.crop(box) for look in looks)
+    first, second = (look.crop(box) for look in seen.looks)
     grid = first.grid
-    instances, posterior, sacrum = instances[box], posterior[box], None if sacrum is None else sacrum[box]
     low, high = grid.bounds_lps_mm()
     target = analysis_grid(low - OUTPUT_SPACING_MM, high + OUTPUT_SPACING_MM, OUTPUT_SPACING_MM, through_lps_mm=first_voxel_lps_mm)
-    distance, nearest = ndimage.distance_transform_edt(instances == 0, return_distances=True, return_indices=True)
-    spread = np.where(distance <= 2.0, instances[tuple(nearest)], 0)
+    distance, nearest = ndimage.distance_transform_edt(instances[box] == 0, return_distances=True, return_indices=True)
+    spread = np.where(distance <= 2.0, instances[box][tuple(nearest)], 0)
     near = np.where(spread > 0, first.body_margin, np.float32(-1.0))
-    ahead = (_upsample(near, grid, target, 1) + _upsample(second.body_margin, second.grid, target, 1)) / 2
-    inside = ahead > INSIDE_MARGIN
-    which = _upsample(spread.astype(np.float32), grid, target, 0).astype(np.int16)
-    bodies = np.where(inside, labels[which], 0).astype(np.uint8)
+    return FineMaps(
+        margin=(_upsample(near, grid, target, 1) + _upsample(second.body_margin, second.grid, target, 1)) * np.float32(0.5),
+        instance=_upsample(spread.astype(np.float32), grid, target, 0).astype(np.int16),
+        posterior=(_upsample(first.posterior, grid, target, 1) + _upsample(second.posterior, second.grid, target, 1)) * np.float32(0.5),
+        grid=target,
+    )
+
+
+def _fine_masks(
+    maps: FineMaps,
+    outlined: NDArray[np.int16],
+    grid: Grid,
+    posterior: NDArray[np.int16],
+    sacrum: NDArray[np.bool_] | None,
+    labels: NDArray[np.uint8],
+) -> tuple[LabelVolume, LabelVolume]:
+    """Masks at the output voxel size: bodies as outlined, around them the posterior elements and the sacrum that both looks saw."""
+    target = maps.grid
+    bodies = labels[outlined]
     if sacrum is not None:
         bodies[(_upsample(sacrum.astype(np.float32), grid, target, 1) > 0.5) & (bodies == 0)] = SACRUM_LABEL
-    distance, nearest_arch = ndimage.distance_transform_edt(posterior == 0, return_distances=True, return_indices=True)
-    near = np.where(distance <= 2.0, first.posterior, np.float32(0.0))
-    arch_inside = (_upsample(near, grid, target, 1) + _upsample(second.posterior, second.grid, target, 1)) / 2 > BODY_PROBABILITY
-    arch_which = _upsample(posterior[tuple(nearest_arch)].astype(np.float32), grid, target, 0).astype(np.int16)
-    arches = np.where(arch_inside & (bodies == 0), labels[arch_which], 0).astype(np.uint8)
+    distance, nearest = ndimage.distance_transform_edt(posterior == 0, return_distances=True, return_indices=True)
+    near = _upsample((distance <= 2.0).astype(np.float32), grid, target, 0) > 0
+    arch_which = _upsample(posterior[tuple(nearest)].astype(np.float32), grid, target, 0).astype(np.int16)
+    arches = np.where(near & (maps.posterior > BODY_PROBABILITY) & (bodies == 0), labels[arch_which], 0).astype(np.uint8)
+    given_up = (maps.margin > INSIDE_MARGIN) & (bodies == 0) & (arches == 0) & (maps.posterior > PEDICLE_ROOT_PROBABILITY)
+    arches[given_up] = labels[maps.instance[given_up]]
     return LabelVolume(labels_zyx=bodies, grid=target), LabelVolume(labels_zyx=arches, grid=target)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from trabecula_models.bundle import Bundle
 from trabecula_models.plain_unet import PlainUNet
 
 FAST_BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
@@ -20,20 +21,20 @@ class TorchForward:
 
     Parameters
     ----------
-    weights_path : safetensors file.
+    bundle : weights and description.
     device : "cpu" or a CUDA device.
     half : use bfloat16 (CPU with units for it) or float16 (GPU), with float32 where precision matters (autocast).
     """
 
-    def __init__(self, weights_path: Path, device: str = "cpu", *, half: bool = True) -> None:
+    def __init__(self, bundle: Bundle, device: str = "cpu", *, half: bool = True) -> None:
         self._device = torch.device(device)
-        self._network = PlainUNet(load_file(weights_path), device)
+        self._network = PlainUNet(load_file(bundle.weights_path), bundle.strides, normed=bundle.normed, device=device)
         self._dtype = half_type(self._device.type, cpu_flags()) if half else None
         self.engine = f"torch {str(self._dtype or torch.float32).removeprefix('torch.')} {self._device.type}"
 
-    def __call__(self, patch_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Output channels (channels, z, y, x) of one scaled patch."""
-        patch = torch.from_numpy(np.ascontiguousarray(patch_zyx))[None, None].to(self._device)
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Output channels (channels, z, y, x) of one image (channels, z, y, x)."""
+        patch = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
         cast = torch.autocast(self._device.type, dtype=self._dtype) if self._dtype else nullcontext()
         # Benchmarking picks another algorithm from run to run, and with it other last digits.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

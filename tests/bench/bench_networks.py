@@ -1,8 +1,8 @@
-"""``./run bench``: our two networks against one of nnU-Net's 3d_fullres size on the same volume, side by side.
+"""``./run bench``: our three networks against one of nnU-Net's 3d_fullres size on the same volume, side by side.
 
 The large one is MONAI's DynUNet with 32-320 channels and random weights (they cost the same as trained ones), sliding over the whole
 volume at 1.5 mm in windows of 128 voxels that overlap by half, without mirroring, as TotalSegmentator runs. It is timed on a few windows
-and its total is extrapolated from their number; the line says so. Ours are timed whole: resampling, both networks, mirroring.
+and its total is extrapolated from their number; the line says so. Ours are timed whole: resampling, all networks, mirroring, naming, masks.
 """
 
 import argparse
@@ -15,11 +15,10 @@ from math import prod
 import numpy as np
 
 from conftest import shared_folder
-from trabecula_models.delineate import delineate_column
 from trabecula_models.forward import Compute, Engine, openvino_installed
-from trabecula_models.inference import NetworkRunner, window_starts
-from trabecula_models.locate import coarse_grid, locate_column
-from trabecula_models.segment import load_runners
+from trabecula_models.inference import window_starts
+from trabecula_models.locate import coarse_grid
+from trabecula_models.segment import SpineSegmenter
 from trabecula_morphometry.digital_patient import make_digital_patient
 from trabecula_morphometry.volume import Volume
 from trabecula_service.dicom.read import read_input
@@ -59,13 +58,11 @@ def bench_volume() -> Volume:
     return read_input(shared / "ct" / "ircadb1-01" / "dicom").volume if shared else make_digital_patient().volume
 
 
-def ours(volume: Volume, runners: tuple[NetworkRunner, NetworkRunner]) -> Cost:
-    """Both networks as an analysis runs them."""
+def ours(volume: Volume, segmenter: SpineSegmenter) -> Cost:
+    """From the volume to named vertebrae with their masks, as an analysis does it."""
     with Stopwatch() as watch:
-        located = locate_column(volume, runners[0])
-        if located is None:
+        if segmenter.segment(volume) is None:
             raise SystemExit("no column in the bench's volume")
-        delineate_column(volume, located, runners[1])
     return watch.cost
 
 
@@ -101,11 +98,11 @@ def main() -> None:
     options = parser.parse_args()
     volume = bench_volume()
     engines = [Engine.TORCH] + ([Engine.OPENVINO] if options.device == "cpu" and openvino_installed() else [])
-    runners = {engine: load_runners(compute=Compute(device=options.device, engine=engine)) for engine in engines}
+    segmenters = {engine: SpineSegmenter(compute=Compute(device=options.device, engine=engine)) for engine in engines}
     costs: dict[Engine, list[Cost]] = {engine: [] for engine in engines}
     for _ in range(options.repeat + 1):
         for engine in engines:  # by turns, so that a busy spell meets all alike
-            costs[engine].append(ours(volume, runners[engine]))
+            costs[engine].append(ours(volume, segmenters[engine]))
     windows = large_windows(volume)
     one = large(options.windows, options.device)
     total = one.times(windows)
@@ -119,7 +116,7 @@ def main() -> None:
         measured = costs[engine][1:]  # the first run compiles and warms up
         wall_s, cpu_s = float(np.median([cost.wall_s for cost in measured])), float(np.median([cost.cpu_s for cost in measured]))
         sys.stdout.write(
-            f"ours, {runners[engine][1].engine}: {wall_s:.1f} s wall, {cpu_s:.1f} s processor; "
+            f"ours, {segmenters[engine].engine}: {wall_s:.1f} s wall, {cpu_s:.1f} s processor; "
             f"{total.wall_s / wall_s:.0f} x faster by wall, {total.cpu_s / cpu_s:.0f} x by processor time (aim 30)\n"
         )
 

@@ -15,6 +15,9 @@ Field = NDArray[np.float32]
 FISH_SHARE = 0.25
 """Share of the samples with fractures in which nearly every body is biconcave."""
 
+CRUSHED_SHARE = 0.4
+"""Share of the other samples with fractures in which some bodies are crushed to a third or a half beside intact ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarpRange:
@@ -76,6 +79,12 @@ def draw_collapse(rng: np.random.Generator) -> Collapse:
     return Collapse(shape=shape, strength=strength, from_top=float(rng.choice([1.0, 0.0, rng.uniform(0.3, 0.7)], p=[0.45, 0.15, 0.4])))
 
 
+def draw_crushed_vertebra(rng: np.random.Generator) -> Collapse:
+    """Draw a body that has lost 45-70 % of its height; low and dense, it is easily taken for a disc."""
+    shape = str(rng.choice(["wedge", "biconcave", "crush"], p=[0.3, 0.25, 0.45]))
+    return Collapse(shape=shape, strength=float(rng.uniform(0.45, 0.7)), from_top=float(rng.choice([1.0, 0.0, 0.5], p=[0.4, 0.2, 0.4])))
+
+
 def apply_collapse(points: Field, frame: BodyFrame, collapse: Collapse) -> None:
     """Lower one body in place (backward map of scene points, (3, n)); the neighbouring discs widen."""
     up, back = frame.up.astype(np.float32), frame.back.astype(np.float32)
@@ -133,8 +142,9 @@ def draw_warp(
         flat = np.ascontiguousarray(points.reshape(3, -1))
         # Neighbouring fish vertebrae squeeze their disc into a lens; without such columns that disc is called body.
         fish = rng.random() < FISH_SHARE
+        draw = draw_fish_vertebra if fish else draw_crushed_vertebra if rng.random() < CRUSHED_SHARE else draw_collapse
         for frame in frames:
             if rng.random() < (0.9 if fish else 0.3) and np.abs(frame.centre - focus_zyx).max() < 110:
-                apply_collapse(flat, frame, draw_fish_vertebra(rng) if fish else draw_collapse(rng))
+                apply_collapse(flat, frame, draw(rng))
         points = flat.reshape(points.shape)
     return points.astype(np.float32, copy=False)

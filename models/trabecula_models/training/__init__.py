@@ -1,12 +1,17 @@
-"""Training of both networks on synthetic CT, and checks of their weights on real CT."""
+"""Training of the networks on synthetic CT, and checks of their weights on real CT."""
 
-from trabecula_models.training.config import Task, TrainConfig
+from trabecula_models.training.config import RefineConfig, Task, TrainConfig
 
-__all__ = ["Task", "TrainConfig", "train"]
+__all__ = ["RefineConfig", "Task", "TrainConfig", "train"]
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig | RefineConfig) -> None:
     """Train one network as `config` says (imports torch and monai only now)."""
-    from trabecula_models.training.loop import run_training
+    if isinstance(config, RefineConfig):
+        from trabecula_models.training.refine import train_refine
 
-    run_training(config)
+        train_refine(config)
+    else:
+        from trabecula_models.training.loop import run_training
+
+        run_training(config)

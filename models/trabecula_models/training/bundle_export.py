@@ -21,6 +21,8 @@ LICENCE = "CC BY-SA 4.0"
 AXES_CODE = "SPL"
 """MONAI's name of our axes [z, y, x]: the indices grow to superior, posterior, left."""
 
+_CLASSES_AND = "seven classes and one further channel"
+
 _TEXT: dict[Task, tuple[str, str]] = {
     Task.LOCATE: (
         "Find the vertebral column in a whole CT series",
@@ -30,7 +32,15 @@ _TEXT: dict[Task, tuple[str, str]] = {
         "Outline vertebral bodies, posterior elements, discs, sacrum, ribs and hip bones in a CT crop around the column",
         "centre heat: Gaussian (sigma 6 mm, peak 1) at each body centre, linear output",
     ),
+    Task.REFINE: (
+        "Move the outline of one vertebral body to the edge of the bone",
+        "logit of this body",
+    ),
 }
+_VIEW = (
+    "CT scaled from [-200, 1000] HU; CT scaled from [-150, 450] HU; margin of body of `delineate`; 1 in this body, -1 in others; "
+    "probability of posterior elements of `delineate`"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +73,8 @@ def write_bundle_texts(folder: Path, facts: ExportFacts) -> Path:
 def bundle_metadata(facts: ExportFacts, weights_sha256: str) -> dict[str, Any]:
     """``metadata.json``: MONAI's fields, and ours under one key."""
     task, extra = _TEXT[facts.task]
+    refines = facts.task is Task.REFINE
+    channels = [extra] if refines else [*CLASS_NAMES, extra]
     used = sorted({part for scene in SCENES for part in scene if part})
     return {
         "schema": SCHEMA,
@@ -74,13 +86,13 @@ def bundle_metadata(facts: ExportFacts, weights_sha256: str) -> dict[str, Any]:
         "required_packages_version": {name: version(name) for name in ("nibabel", "safetensors")},
         "name": f"trabecula {facts.task.value}",
         "task": task,
-        "description": f"3D UNet at {facts.spacing_mm:g} mm: seven classes and one further channel ({extra}).",
+        "description": f"3D UNet at {facts.spacing_mm:g} mm: {extra if refines else f'{_CLASSES_AND} ({extra})'}.",
         "authors": "the Trabecula project",
         "copyright": LICENCE,
         "data_source": "synthetic CT made from public label volumes, real CT only where the note names it",
         "data_type": "nibabel",
-        "image_classes": "one channel, CT scaled to -1..1",
-        "pred_classes": ", ".join(CLASS_NAMES),
+        "image_classes": _VIEW if refines else "one channel, CT scaled to -1..1",
+        "pred_classes": extra if refines else ", ".join(CLASS_NAMES),
         "intended_use": "A step of opportunistic bone screening; the masks guide measurements, they are not measurements.",
         "network_data_format": {
             "inputs": {
@@ -88,12 +100,12 @@ def bundle_metadata(facts: ExportFacts, weights_sha256: str) -> dict[str, Any]:
                     "type": "image",
                     "format": "hounsfield",
                     "modality": "CT",
-                    "num_channels": 1,
+                    "num_channels": facts.network.in_channels,
                     "spatial_shape": [f"{facts.network.multiple_voxels}*n"] * 3,
                     "dtype": "float32",
                     "value_range": [-1, 1],
                     "is_patch_data": True,
-                    "channel_def": {"0": "image"},
+                    "channel_def": dict(zip("01234", _VIEW.split("; "), strict=True)) if refines else {"0": "image"},
                 }
             },
             "outputs": {
@@ -105,7 +117,7 @@ def bundle_metadata(facts: ExportFacts, weights_sha256: str) -> dict[str, Any]:
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": True,
-                    "channel_def": {**{str(index): name for index, name in enumerate(CLASS_NAMES)}, str(len(CLASS_NAMES)): extra},
+                    "channel_def": {str(index): name for index, name in enumerate(channels)},
                 }
             },
         },
@@ -133,7 +145,34 @@ def bundle_metadata(facts: ExportFacts, weights_sha256: str) -> dict[str, Any]:
 
 
 def inference_config(facts: ExportFacts) -> dict[str, Any]:
-    """``inference.json``: class labels of every NIfTI file of ``dataset_dir`` by ``python -m monai.bundle run``, without our code."""
+    """``inference.json``: how ``python -m monai.bundle run`` runs the network without our code."""
+    return _view_inference(facts) if facts.task is Task.REFINE else _volume_inference(facts)
+
+
+def _view_inference(facts: ExportFacts) -> dict[str, Any]:
+    """Logits of every view (5, z, y, x) that lies as NumPy file in ``dataset_dir``."""
+    return {
+        "imports": ["$import glob", "$import os", "$import numpy", "$import torch", "$from safetensors.torch import load_file"],
+        "bundle_root": ".",
+        "weights": f"$@bundle_root + '/{WEIGHTS_FILE.as_posix()}'",
+        "dataset_dir": "$@bundle_root + '/input'",
+        "output_dir": "$@bundle_root + '/output'",
+        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "network_def": monai_definition(facts.network),
+        "network": "$@network_def.to(@device).eval()",
+        "run": [
+            "$torch.set_grad_enabled(False)",
+            "$@network_def.load_state_dict(load_file(@weights))",
+            "$os.makedirs(@output_dir, exist_ok=True)",
+            "$[numpy.save(@output_dir + '/' + os.path.basename(path),"
+            " @network(torch.from_numpy(numpy.load(path))[None].to(@device))[0].cpu().numpy())"
+            " for path in sorted(glob.glob(@dataset_dir + '/*.npy'))]",
+        ],
+    }
+
+
+def _volume_inference(facts: ExportFacts) -> dict[str, Any]:
+    """Class labels of every NIfTI file of ``dataset_dir``."""
     return {
         "imports": ["$import glob", "$import torch", "$from safetensors.torch import load_file"],
         "bundle_root": ".",
@@ -199,14 +238,21 @@ def inference_config(facts: ExportFacts) -> dict[str, Any]:
 
 def _readme(facts: ExportFacts, metadata: dict[str, Any]) -> str:
     own = metadata[OWN_PART]
+    refines = facts.task is Task.REFINE
+    fed = metadata["image_classes"] if refines else f"HU clipped to [{INPUT_LOW_HU:g}, {INPUT_HIGH_HU:g}] and scaled to -1..1"
+    files = (
+        "the views (NumPy files of float32, five channels) of a folder"
+        if refines
+        else "the NIfTI files of a folder (class labels only; names and heights need Trabecula)"
+    )
     return (
-        f"# {metadata['name']}\n\n{metadata['task']}.\n\n{metadata['description']} Classes: {metadata['pred_classes']}.\n\n"
-        f"Input: CT at {facts.spacing_mm:g} mm, axes {own['axes']}, HU clipped to "
-        f"[{INPUT_LOW_HU:g}, {INPUT_HIGH_HU:g}] and scaled to -1..1.\n\n"
+        f"# {metadata['name']}\n\n{metadata['task']}.\n\n{metadata['description']}"
+        f"{'' if refines else ' Classes: ' + metadata['pred_classes'] + '.'}\n\n"
+        f"Input at {facts.spacing_mm:g} mm, axes {own['axes']}: {fed}.\n\n"
         f"Licence of the weights: {LICENCE}. Trained on {metadata['data_source']}: {facts.steps} steps, seed {facts.seed}. {facts.note}\n\n"
         f"SHA-256 of `{WEIGHTS_FILE.as_posix()}`: `{own['weights_sha256']}`, checked at every load.\n\n"
         "Results and known failures: `MODEL_CARD.md` in the folder above.\n\n"
-        "MONAI alone can run it on the NIfTI files of a folder (class labels only; names and heights need Trabecula):\n\n"
+        f"MONAI alone can run it on {files}:\n\n"
         f"```\npython -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir DIR --output_dir DIR\n```\n"
     )
 

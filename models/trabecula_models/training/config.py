@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from trabecula_models.networks import NetworkConfig
+from trabecula_models.bundle import WEIGHTS_FOLDER
+from trabecula_models.networks import REFINE_NETWORK, NetworkConfig
 from trabecula_models.synthesis.sample import SampleConfig
 from trabecula_models.synthesis.scene_set import default_scene_folder
 
 
 class Task(Enum):
-    """Which network: coarse over the series, or fine around the spine."""
+    """Which network: coarse over the series, fine around the spine, or at full resolution around each body."""
 
     LOCATE = "locate"
     DELINEATE = "delineate"
+    REFINE = "refine"
 
 
 LOCATE_SAMPLES = SampleConfig(shape_zyx=(64, 64, 64), spacing_mm=4.0, focus_jitter_mm=70.0)
@@ -24,7 +26,7 @@ DELINEATE_SAMPLES = SampleConfig()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """One run; the same config and seed draw the same samples and batches."""
+    """One run of `locate` or `delineate`; the same config and seed draw the same samples and batches."""
 
     task: Task
     output_folder: Path
@@ -54,4 +56,29 @@ class TrainConfig:
     """Cases made by `corrected_cases.prepare_cases`; None: synthetic samples only."""
     corrected_share: float = 0.7
     """Share of samples from corrected cases; all of them where no scene is at hand."""
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefineConfig:
+    """One run of `refine`; the same config, seed and views give the same batches."""
+
+    output_folder: Path
+    """Holds checkpoint.pt, the views and log.jsonl; a run resumes from what it finds there."""
+    views_folder: Path
+    """Where the views lie, or are drawn to."""
+    weights_folder: Path = WEIGHTS_FOLDER
+    """With the bundle `delineate` whose outlines are refined."""
+    patches: int = 260
+    """Synthetic patches to draw, four bodies each."""
+    network: NetworkConfig = REFINE_NETWORK
+    seed: int = 1
+    steps: int = 3600
+    batch: int = 4
+    learning_rate: float = 3e-3
+    warm_up_steps: int = 100
+    decay_from: float = 0.3
+    ema: float = 0.995
+    checkpoint_every_steps: int = 200
+    max_minutes: float = 1e9
     threads: int = 2

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trabecula_models.bundle import WEIGHTS_FILE, WEIGHTS_FOLDER
-from trabecula_models.networks import CLASS_CHANNELS
+from trabecula_models.networks import CLASS_CHANNELS, REFINE_NETWORK, NetworkConfig
 from trabecula_models.training.bundle_export import ExportFacts, write_bundle_texts
 from trabecula_models.training.config import Task
 from trabecula_models.training.losses import LEVEL_MIDDLE, LEVEL_SCALE
+
+BATCH_NORM_EPS = 1e-5
+"""torch's own."""
 
 
 def fold_level_scale(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -36,6 +40,22 @@ def unfold_level_scale(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**weights, weight_name: weight, bias_name: bias}
 
 
+def fold_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same network without its batch norms, which at inference only scale and shift what each convolution gives."""
+    folded = {name: value for name, value in weights.items() if ".adn.N." not in name}
+    for running in [name for name in weights if name.endswith("adn.N.running_var")]:
+        unit = running.removesuffix("adn.N.running_var")
+        scale = weights[f"{unit}adn.N.weight"] / torch.sqrt(weights[running] + BATCH_NORM_EPS)
+        convolution = weights[f"{unit}conv.weight"]
+        # Output channels lie first, in a transposed convolution second; that one stands in the second half of each level.
+        shape = (1, -1, 1, 1, 1) if unit.split(".")[-2] == "2" else (-1, 1, 1, 1, 1)
+        folded[f"{unit}conv.weight"] = convolution * scale.reshape(shape)
+        folded[f"{unit}conv.bias"] = (weights[f"{unit}conv.bias"] - weights[f"{unit}adn.N.running_mean"]) * scale + weights[
+            f"{unit}adn.N.bias"
+        ]
+    return folded
+
+
 def export(
     checkpoint: Path, task: Task, spacing_mm: float, patch_zyx: tuple[int, int, int], folder: Path, seed: int, note: str = ""
 ) -> Path:
@@ -43,12 +63,17 @@ def export(
     from safetensors.torch import save_file
 
     saved = torch.load(checkpoint, weights_only=True)
-    weights = {name: value.contiguous() for name, value in saved["average"].items()}
+    weights, network = saved["average"], NetworkConfig()
     if task is Task.LOCATE:
         weights = fold_level_scale(weights)
+    if task is Task.REFINE:
+        weights, network = fold_norms(weights), replace(REFINE_NETWORK, norm=None)
+    weights = {name: value.contiguous() for name, value in weights.items()}
     (folder / WEIGHTS_FILE).parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / WEIGHTS_FILE)
-    facts = ExportFacts(task=task, spacing_mm=spacing_mm, patch_zyx=patch_zyx, steps=int(saved["step"]), seed=seed, note=note)
+    facts = ExportFacts(
+        task=task, spacing_mm=spacing_mm, patch_zyx=patch_zyx, steps=int(saved["step"]), seed=seed, note=note, network=network
+    )
     return write_bundle_texts(folder, facts)
 
 

@@ -60,7 +60,7 @@ def finetune_config(
 
 
 def write_weights(config: TrainConfig, dataset: Path, *, weights: Path = WEIGHTS_FOLDER) -> Path:
-    """Both networks as bundles below ``RUN/weights``, the trained one in place of the old; returns the folder."""
+    """All networks as bundles below ``RUN/weights``, the trained one in place of the old; returns the folder."""
     from trabecula_models.training.export import export
 
     folder = config.output_folder / "weights"

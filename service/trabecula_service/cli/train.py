@@ -7,9 +7,9 @@ import typer
 
 
 def train(
-    network: Annotated[str, typer.Argument(help="locate or delineate.")],
+    network: Annotated[str, typer.Argument(help="locate, delineate or refine.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, samples, log. A stopped run goes on from it.")],
-    steps: Annotated[int | None, typer.Option(help="Training steps: 8000, or 1500 with --finetune, if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps: 8000, 3600 for refine, 1500 with --finetune, if not given.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes, with a checkpoint.")] = 1e9,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 1,
     finetune: Annotated[
@@ -20,16 +20,22 @@ def train(
     """Train a network on synthetic CT made from the labelled anatomy in $TRABECULA_SHARED/anatomy, or on a site's corrected cases."""
     from trabecula_models.synthesis.scene_set import build_scenes, default_scene_folder
     from trabecula_models.training import train as run
-    from trabecula_models.training.config import DELINEATE_SAMPLES, LOCATE_SAMPLES, Task, TrainConfig
+    from trabecula_models.training.config import DELINEATE_SAMPLES, LOCATE_SAMPLES, RefineConfig, Task, TrainConfig
 
     try:
         task = Task(network)
     except ValueError as error:
-        raise typer.BadParameter("choose locate or delineate") from error
+        raise typer.BadParameter("choose locate, delineate or refine") from error
     if finetune is not None:
+        if task is Task.REFINE:
+            raise typer.BadParameter("corrected cases are learnt by locate or delineate; refine follows them as it is")
         _finetune(task, finetune, out, steps or 1500, max_minutes, seed)
         return
     build_scenes(default_scene_folder())
+    if task is Task.REFINE:
+        views = out / "views"
+        run(RefineConfig(output_folder=out, views_folder=views, steps=steps or 3600, max_minutes=max_minutes, seed=seed))
+        return
     samples = LOCATE_SAMPLES if task is Task.LOCATE else DELINEATE_SAMPLES
     run(TrainConfig(task=task, output_folder=out, samples=samples, steps=steps or 8000, max_minutes=max_minutes, seed=seed))
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from trabecula_models.bodies import BODY_PROBABILITY, ClassMaps
-from trabecula_models.delineate import delineate_column, steadied
+from trabecula_models.delineate import delineate_column, half_a_voxel_back, is_noisy, smoothed
 from trabecula_models.locate import CLASS_NAMES
 from trabecula_models.segment import INSIDE_MARGIN
 from trabecula_morphometry.volume import Grid, Volume
@@ -21,22 +22,20 @@ def muscle(noise_hu: float) -> np.ndarray:
     return (MUSCLE_HU + rng.normal(0, noise_hu, (24, 24, 24))).astype(np.float32)
 
 
-@pytest.mark.parametrize("noise_hu", [0.0, 8.0])
-def test_quiet_hu_are_left_as_they_are(noise_hu: float) -> None:
-    hu = muscle(noise_hu)
-    assert steadied(hu, SPACING_MM) is hu
+@pytest.mark.parametrize(("noise_hu", "noisy"), [(0.0, False), (8.0, False), (60.0, True)])
+def test_only_the_grain_of_a_sharp_kernel_counts_as_noise(noise_hu: float, noisy: bool) -> None:
+    assert is_noisy(muscle(noise_hu), SPACING_MM) is noisy
 
 
-def test_the_noise_of_a_sharp_kernel_is_halved_without_a_shift() -> None:
+def test_smoothing_halves_the_noise_of_a_sharp_kernel_without_a_shift() -> None:
     hu = muscle(60.0)
-    steady = steadied(hu, SPACING_MM)
+    steady = smoothed(hu, SPACING_MM)
     assert steady.std() < 0.5 * hu.std()
     assert steady.mean() == pytest.approx(hu.mean(), abs=1.0)
 
 
 def test_lung_alone_has_no_grain_to_judge() -> None:
-    hu = np.full((8, 8, 8), -850.0, dtype=np.float32)
-    assert steadied(hu, SPACING_MM) is hu
+    assert not is_noisy(np.full((8, 8, 8), -850.0, dtype=np.float32), SPACING_MM)
 
 
 def test_bone_between_pedicle_and_body_belongs_to_one_of_them() -> None:
@@ -74,9 +73,8 @@ def test_both_looks_and_their_mean_show_a_ball_where_it_lies() -> None:
     ball = np.clip(BALL_RADIUS_MM + 0.5 - np.linalg.norm(places - BALL_LPS_MM, axis=1), 0, 1).reshape(scan.shape_zyx)
     volume = Volume(hu_zyx=(BONE_HU * ball).astype(np.int16), grid=scan)
     network = BrightIsBody()
-    located: Any = SimpleNamespace(low_lps_mm=np.full(3, -24.0), high_lps_mm=np.full(3, 24.0))
 
-    seen = delineate_column(volume, located, network)  # type: ignore[arg-type]
+    seen = delineate_column(volume, np.full(3, -24.0), np.full(3, 24.0), network)  # type: ignore[arg-type]
 
     def middle(field_zyx: np.ndarray, grid: Grid) -> np.ndarray:
         inside = field_zyx > field_zyx.min() + 0.5 * np.ptp(field_zyx)
@@ -87,3 +85,9 @@ def test_both_looks_and_their_mean_show_a_ball_where_it_lies() -> None:
     for look in seen.looks:
         assert middle(look.body_margin, look.grid) == pytest.approx(BALL_LPS_MM, abs=0.3)
     assert seen.looks[1].grid.voxel_to_lps[:3, 3] - seen.looks[0].grid.voxel_to_lps[:3, 3] == pytest.approx(np.full(3, SPACING_MM / 2))
+
+
+def test_a_field_moved_by_half_a_voxel_is_that_of_linear_interpolation() -> None:
+    field = np.random.default_rng(4).random((5, 6, 7)).astype(np.float32)
+    expected = ndimage.affine_transform(field, np.ones(3), -0.5, order=1, mode="nearest")
+    assert np.allclose(half_a_voxel_back(field), expected, atol=1e-6)

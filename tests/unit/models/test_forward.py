@@ -17,7 +17,7 @@ from trabecula_models.torch_forward import half_type
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import analysis_grid
 
-WEIGHTS = load_bundle("delineate").weights_path
+BUNDLE = load_bundle("delineate")
 CPU_TORCH = Compute(device="cpu", engine=Engine.TORCH, precision=Precision.FLOAT32)
 CPU_OPENVINO = Compute(device="cpu", engine=Engine.OPENVINO)
 
@@ -25,18 +25,18 @@ needs_openvino = pytest.mark.skipif(not openvino_installed(), reason="the extra 
 
 
 def lumbar_patch() -> np.ndarray:
-    """L2-L4 of a digital patient at the fine network's voxel size, scaled."""
+    """L2-L4 of a digital patient at the fine network's voxel size, scaled: (1, z, y, x)."""
     patient = coarse_patient()
     voxels = np.argwhere(patient.bodies.labels_zyx == LABEL_OF_LEVEL["L3"])[:, ::-1]
     middle = patient.volume.grid.to_lps(voxels).mean(axis=0) + np.array([0.0, 15.0, 0.0])
     half = np.array([48, 48, 64]) * 1.5 / 2
-    return scale_hu(patient.volume.resample(analysis_grid(middle - half, middle + half, 1.5)).hu_zyx[:64, :48, :48])
+    return scale_hu(patient.volume.resample(analysis_grid(middle - half, middle + half, 1.5)).hu_zyx[:64, :48, :48])[None]
 
 
 @needs_openvino
 def test_openvino_gives_the_labels_of_torch_in_999_of_1000_voxels() -> None:
     patch = lumbar_patch()
-    by_torch, by_openvino = (build_forward(WEIGHTS, compute)(patch) for compute in (CPU_TORCH, CPU_OPENVINO))
+    by_torch, by_openvino = (build_forward(BUNDLE, compute)(patch) for compute in (CPU_TORCH, CPU_OPENVINO))
     labels = by_torch[:7].argmax(axis=0)
     assert set(np.unique(labels)) >= {0, 1, 2}
     same = labels == by_openvino[:7].argmax(axis=0)
@@ -47,13 +47,13 @@ def test_openvino_gives_the_labels_of_torch_in_999_of_1000_voxels() -> None:
 
 @pytest.mark.parametrize("compute", [CPU_TORCH, pytest.param(CPU_OPENVINO, marks=needs_openvino)], ids=lambda compute: compute.engine.value)
 def test_the_same_patch_gives_the_same_numbers(compute: Compute) -> None:
-    forward, patch = build_forward(WEIGHTS, compute), lumbar_patch()
+    forward, patch = build_forward(BUNDLE, compute), lumbar_patch()
     assert np.array_equal(forward(patch), forward(patch))
 
 
 def test_a_window_larger_than_the_volume_and_many_small_ones_agree_inside() -> None:
     runner = NetworkRunner(load_bundle("delineate"), CPU_TORCH)
-    patch = (lumbar_patch() + 1) / 2 * 1200 - 200
+    patch = (lumbar_patch()[0] + 1) / 2 * 1200 - 200
     whole, parts = (runner.run(patch, window_zyx=window, overlap=0.5) for window in ((96, 96, 96), (48, 48, 48)))
     assert whole.shape == parts.shape == (8, *patch.shape)
     same = whole[:7].argmax(axis=0)[12:-12, 8:-8, 8:-8] == parts[:7].argmax(axis=0)[12:-12, 8:-8, 8:-8]
@@ -64,12 +64,12 @@ def test_half_precision_is_used_only_where_the_machine_has_units_for_it() -> Non
     assert half_type("cpu", frozenset({"avx2"})) is None
     assert half_type("cpu", frozenset({"avx2", "amx_bf16"})) is torch.bfloat16
     assert half_type("cuda", frozenset()) is torch.float16
-    assert build_forward(WEIGHTS, CPU_TORCH).engine == "torch float32 cpu"
+    assert build_forward(BUNDLE, CPU_TORCH).engine == "torch float32 cpu"
 
 
 def test_bfloat16_moves_few_labels() -> None:
     patch = lumbar_patch()
-    exact = build_forward(WEIGHTS, CPU_TORCH)
+    exact = build_forward(BUNDLE, CPU_TORCH)
     expected = exact(patch)[:7].argmax(axis=0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = exact(patch)[:7].argmax(axis=0)
@@ -79,8 +79,8 @@ def test_bfloat16_moves_few_labels() -> None:
 def test_an_engine_or_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trabecula_models.forward.openvino_installed", lambda: False)
     with pytest.raises(ModelError, match=r"trabecula\[openvino\]"):
-        build_forward(WEIGHTS, CPU_OPENVINO)
-    assert build_forward(WEIGHTS, Compute(device="cpu")).engine.startswith("torch")
+        build_forward(BUNDLE, CPU_OPENVINO)
+    assert build_forward(BUNDLE, Compute(device="cpu")).engine.startswith("torch")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ModelError, match="'cuda'"):
         resolve_device("cuda")
@@ -94,9 +94,9 @@ def test_openvino_needs_no_torch_and_reports_nothing_to_its_makers(tmp_path: Pat
         "def refuse(*_): raise SystemExit('the network was touched')\n"
         "socket.socket.connect = refuse; socket.getaddrinfo = refuse\n"
         "import numpy as np\n"
-        "from pathlib import Path\n"
+        "from trabecula_models.bundle import load_bundle\n"
         "from trabecula_models.openvino_forward import OpenVinoForward\n"
-        f"out = OpenVinoForward(Path({str(WEIGHTS)!r}))(np.zeros((16, 16, 16), np.float32))\n"
+        "out = OpenVinoForward(load_bundle('delineate'))(np.zeros((1, 16, 16, 16), np.float32))\n"
         "print(out.shape, [m for m in ('torch', 'openvino_telemetry') if sys.modules.get(m)])"
     )
     run = subprocess.run(

@@ -67,7 +67,7 @@ def test_segmentation_loss_is_lower_for_the_truth() -> None:
     assert float(segmentation_loss(right, classes)) < 0.1 < float(segmentation_loss(torch.zeros_like(right), classes))
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", [Task.LOCATE, Task.DELINEATE])
 def test_a_resumed_run_takes_the_same_next_batch_and_step(tmp_path: Path, task: Task) -> None:
     config = tiny_config(tmp_path, task)
     fill_pool(config)

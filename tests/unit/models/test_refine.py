@@ -1,0 +1,97 @@
+"""The third look at a body: what it is shown, and that it loses none."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trabecula_models.refine import ROOM_VOXELS, VIEW_CHANNELS, VIEW_MULTIPLE, BodyRefiner, FineMaps, body_views
+from trabecula_morphometry.volume import AIR_HU, Grid, Volume
+
+INSIDE = 0.15
+BONE_HU, FAT_HU = 200, -100
+
+
+def scan_with_two_bodies() -> tuple[Volume, FineMaps, NDArray[np.bool_]]:
+    """Two boxes of bone in fat on a 1 mm grid; the fine network's outlines lie 2 mm inside, instance 1 above instance 2."""
+    truth = np.zeros((2, 60, 50, 50), bool)
+    truth[0, 34:52, 15:35, 12:38] = True
+    truth[1, 12:30, 15:35, 12:38] = True
+    matrix = np.eye(4)
+    matrix[:3, 3] = (-25.0, 4.0, 100.0)
+    grid = Grid(shape_zyx=(60, 50, 50), voxel_to_lps=matrix)
+    margin, instance = np.full(grid.shape_zyx, -1.0, np.float32), np.zeros(grid.shape_zyx, np.int16)
+    for number, (z0, z1) in enumerate(((36, 50), (14, 28)), start=1):
+        margin[z0:z1, 17:33, 14:36] = 0.8
+        instance[z0 - 2 : z1 + 2, 15:35, 12:38] = number
+    volume = Volume(hu_zyx=np.where(truth.any(axis=0), BONE_HU, FAT_HU).astype(np.int16), grid=grid)
+    return volume, FineMaps(margin=margin, instance=instance, posterior=np.zeros(grid.shape_zyx, np.float32), grid=grid), truth
+
+
+def refiner(answer: Any) -> BodyRefiner:
+    """A refiner whose network is a function of the view's channels."""
+    made = object.__new__(BodyRefiner)
+    made._forward = lambda channels: answer(channels)[None]  # type: ignore[assignment]
+    return made
+
+
+def bright(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bone by its HU alone: both bodies wherever they are in view."""
+    return channels[1]
+
+
+def test_a_view_shows_the_ct_the_fine_networks_word_and_which_body_is_meant() -> None:
+    volume, maps, _ = scan_with_two_bodies()
+    upper, lower = body_views(volume, maps, maps.outlined(INSIDE))
+    assert (upper.instance, lower.instance) == (1, 2)
+    assert upper.channels.shape[0] == VIEW_CHANNELS
+    assert all(n % VIEW_MULTIPLE == 0 for n in upper.channels.shape[1:])
+    middle = tuple(np.array((43, 25, 25)) - upper.first_zyx)
+    wide, narrow, margin, meant, posterior = (channel[middle] for channel in upper.channels)
+    assert wide == pytest.approx((BONE_HU + 200) / 600 - 1)
+    assert narrow == pytest.approx((BONE_HU + 150) / 300 - 1)
+    assert (margin, meant, posterior) == (pytest.approx(0.8), 1.0, 0.0)
+    assert (upper.channels[3] == -1).any()  # the lower body reaches into the view
+    for axis, (start, stop) in enumerate(((36, 50), (17, 33), (14, 36))):
+        assert upper.first_zyx[axis] <= start - ROOM_VOXELS
+        assert upper.first_zyx[axis] + upper.channels.shape[1 + axis] >= stop + ROOM_VOXELS
+
+
+def test_outlines_follow_the_network_out_to_the_bone_and_each_body_keeps_its_own() -> None:
+    volume, maps, truth = scan_with_two_bodies()
+    outlined = refiner(bright).outline(volume, maps, maps.outlined(INSIDE))
+    assert np.array_equal(outlined == 1, truth[0])
+    assert np.array_equal(outlined == 2, truth[1])
+
+
+def test_a_body_that_the_network_denies_keeps_the_outline_it_had() -> None:
+    volume, maps, _ = scan_with_two_bodies()
+    outlined = refiner(lambda channels: np.full(channels.shape[1:], -5.0, np.float32)).outline(volume, maps, maps.outlined(INSIDE))
+    for number in (1, 2):
+        assert np.array_equal(outlined == number, maps.outlined(INSIDE) == number)
+
+
+def test_beyond_the_scan_a_view_shows_air_and_no_body() -> None:
+    volume, maps, _ = scan_with_two_bodies()
+    cut = tuple(slice(a, b) for a, b in ((0, 46), (0, 50), (0, 50)))
+    part = Volume(hu_zyx=volume.hu_zyx[cut], grid=volume.grid.crop(cut))
+    ends = FineMaps(margin=maps.margin[cut], instance=maps.instance[cut], posterior=maps.posterior[cut], grid=maps.grid.crop(cut))
+    upper = next(iter(body_views(part, ends, ends.outlined(INSIDE))))
+    beyond = upper.channels[:, 46 - upper.first_zyx[0] :]
+    assert AIR_HU < -200
+    assert (beyond[0] == -1).all()
+    assert (beyond[2] == -1).all()
+    assert (beyond[3] == 0).all()
+
+
+@given(seed=st.integers(0, 1000))
+def test_whatever_the_network_says_no_body_vanishes_and_no_voxel_has_two(seed: int) -> None:
+    volume, maps, _ = scan_with_two_bodies()
+    rng = np.random.default_rng(seed)
+    noise = refiner(lambda channels: rng.normal(rng.uniform(-3, 3), 1, channels.shape[1:]).astype(np.float32))
+    outlined = noise.outline(volume, maps, maps.outlined(INSIDE))
+    assert set(np.unique(outlined)) >= {1, 2}
+    assert outlined.shape == maps.grid.shape_zyx
