@@ -14,8 +14,8 @@ EDGE_MARGIN_MM = 2.0
 """A body closer than this to the end of the field of view counts as cut (at least one voxel)."""
 
 CUT_SHARE = 0.01
-"""A body is cut when more than this share of it lies so close to an end. One that is really cut shows a whole section there (3 % and more at
-1 mm); the tip of an osteophyte, or a stray strand of an outline (0.7 % seen), does not make it one."""
+"""A body is cut when more than this share of it lies so close to an end. One that is really cut shows a whole section there (3 % and
+more at 1 mm); the tip of an osteophyte, or a stray strand of an outline (0.7 % seen), does not make it one."""
 
 SEEN_SHARE = 0.5
 """A cut body is listed when at least this share of it is in view (design.md section 4)."""
@@ -62,7 +62,7 @@ def _points(bodies: LabelVolume, label: int, boxes: Sequence[tuple[slice, ...] |
 
 
 def _clear_of_ends(volume: Volume, points_lps_mm: NDArray[np.float64]) -> bool:
-    """Whether nearly all of a body keeps clear of the faces of the scanned volume (half a voxel of which lies outside the outermost centres)."""
+    """Whether nearly all of a body keeps clear of the faces of the volume (half a voxel of which lies outside the outermost centres)."""
     spacing_mm = volume.grid.spacing_xyz_mm
     voxels = volume.grid.to_voxel(points_lps_mm)
     size = np.array(volume.grid.shape_zyx[::-1])
