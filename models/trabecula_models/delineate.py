@@ -76,7 +76,7 @@ class Delineation:
     grid : the LPS-parallel grid that the maps lie on, of the network's voxel size.
     looks : both looks; bodies are outlined from them, each on its own lattice.
     noisy : whether there is more noise than the networks have learnt to see through. The HU were slightly smoothed then, and outlines are
-        not refined: in the grain of a sharp kernel (verse012) refined ones were worse, Dice 0.857 to 0.866 instead of 0.872.
+        not refined: in the grain of a sharp kernel (verse012) refined ones were worse, Dice 0.846 to 0.866 instead of 0.872.
     """
 
     maps: ClassMaps

@@ -29,7 +29,8 @@ VIEW_MULTIPLE = 4
 """Edges of a view are multiples of this, as the network's two poolings ask."""
 
 LEAST_KEPT_SHARE = 0.5
-"""A new outline that gives up more of the old one than this is no correction of an edge, and is not taken."""
+"""A new outline that gives up more of the old one than this is no correction of an edge, and is not taken.
+Unverified: a plain half."""
 
 WIDE_HU, NARROW_HU = (-200.0, 1000.0), (-150.0, 450.0)
 

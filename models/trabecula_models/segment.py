@@ -41,7 +41,8 @@ INSIDE_MARGIN = 0.15
 ones), with it body Dice rises by 0.00-0.01."""
 
 PEDICLE_ROOT_PROBABILITY = 0.05
-"""What the refined outline of a body gives up is the root of a pedicle where posterior elements are at all likely: no gap opens."""
+"""What the refined outline of a body gives up is the root of a pedicle where posterior elements are at all likely: no gap opens.
+Unverified: not searched, no figure with and without it."""
 
 OUTPUT_SPACING_MM = 1.0
 """Masks are given at this voxel size, finer than the network's, from its interpolated probabilities."""
