@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,11 +12,11 @@ from torch import Tensor, nn
 from trabecula_models.bundle import load_bundle
 from trabecula_models.forward import Compute, Engine
 from trabecula_models.inference import NetworkRunner
-from trabecula_models.networks import build_network
 from trabecula_models.refine import NARROW_HU, WIDE_HU, scale_to_range
 from trabecula_models.synthesis.scene import load_scenes
 from trabecula_models.synthesis.scene_set import default_scene_folder
 from trabecula_models.training.config import RefineConfig
+from trabecula_models.training.state import TrainLog, TrainState, learning_rate, open_state
 from trabecula_models.training.view_cases import DRAWN_PREFIX, READ_PREFIX, StoredView, draw_views, load_views
 
 PIECE_ZYX = (40, 40, 48)
@@ -34,47 +30,7 @@ GAIN, SHIFT_SD_HU, NOISE_SHARE, MOST_NOISE_HU = (0.94, 1.07), 10.0, 0.4, 25.0
 
 ENTROPY_WEIGHT, DICE_SMOOTHING = 4.0, 100.0
 
-STEPS_PER_LOG = 50
-
-
-@dataclass(slots=True, kw_only=True)
-class RefineState:
-    """What changes from step to step."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    average: dict[str, Tensor]
-    step: int = 0
-
-
-def new_refine_state(config: RefineConfig) -> RefineState:
-    """Build the network with the run's seed, or from the checkpoint in the run's folder."""
-    torch.manual_seed(config.seed)
-    network = build_network(config.network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=1e-3)
-    state = RefineState(network=network, optimizer=optimizer, average={})
-    path = config.output_folder / "checkpoint.pt"
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        state.step, state.average = int(saved["step"]), saved["average"]
-    else:
-        state.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    return state
-
-
-def save_refine_state(state: RefineState, folder: Path) -> None:
-    """Write the checkpoint whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "network": state.network.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "average": state.average,
-        "step": state.step,
-    }
-    torch.save(content, folder / "checkpoint.tmp")
-    (folder / "checkpoint.tmp").replace(folder / "checkpoint.pt")
+MOST_GRADIENT = 5.0
 
 
 def draw_piece(view: StoredView, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -106,13 +62,7 @@ def outline_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return ENTROPY_WEIGHT * nn.functional.binary_cross_entropy_with_logits(logits, truth) + 1 - dice.mean()
 
 
-def refine_rate(config: RefineConfig, step: int) -> float:
-    """Warm-up, plateau, then a cosine fall to 1 % of the rate."""
-    part = max(0.0, (step / config.steps - config.decay_from) / (1 - config.decay_from))
-    return config.learning_rate * min((step + 1) / config.warm_up_steps, 1.0) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
-
-
-def refine_step(config: RefineConfig, state: RefineState, drawn: list[StoredView], read: list[StoredView]) -> float:
+def refine_step(config: RefineConfig, state: TrainState, drawn: list[StoredView], read: list[StoredView]) -> float:
     """Take one step; return the loss."""
     rng = np.random.default_rng((config.seed, state.step))
     pieces = []
@@ -121,21 +71,8 @@ def refine_step(config: RefineConfig, state: RefineState, drawn: list[StoredView
         pieces.append(draw_piece(views[int(rng.integers(len(views)))], rng))
     image = torch.from_numpy(np.stack([piece[0] for piece in pieces])).contiguous(memory_format=torch.channels_last_3d)
     truth = torch.from_numpy(np.stack([piece[1] for piece in pieces])).float()
-    for group in state.optimizer.param_groups:
-        group["lr"] = refine_rate(config, state.step)
-    state.optimizer.zero_grad(set_to_none=True)
     loss = outline_loss(state.network(image)[:, 0], truth)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
-    state.optimizer.step()
-    keep = min(config.ema, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for name, value in state.network.state_dict().items():
-            if value.is_floating_point():
-                state.average[name].lerp_(value, 1 - keep)
-            else:
-                state.average[name].copy_(value)
-    state.step += 1
+    state.update(loss, learning_rate(config, state.step), most_gradient=MOST_GRADIENT, ema=config.ema)
     return float(loss.detach())
 
 
@@ -145,18 +82,12 @@ def train_refine(config: RefineConfig) -> None:
     draw_views(config.views_folder, config.patches, config.seed, load_scenes(default_scene_folder()), runner)
     drawn, read = load_views(config.views_folder, DRAWN_PREFIX), load_views(config.views_folder, READ_PREFIX)
     torch.set_num_threads(config.threads)
-    state = new_refine_state(config)
-    began = last = time.monotonic()
-    total = 0.0
+    state = open_state(config)
+    began = time.monotonic()
+    log = TrainLog(folder=config.output_folder)
     while state.step < config.steps and time.monotonic() - began < 60 * config.max_minutes:
-        total += refine_step(config, state, drawn, read)
-        if state.step % STEPS_PER_LOG == 0:
-            now = time.monotonic()
-            line = {"step": state.step, "loss": round(total / STEPS_PER_LOG, 4), "s_per_step": round((now - last) / STEPS_PER_LOG, 3)}
-            config.output_folder.mkdir(parents=True, exist_ok=True)
-            with (config.output_folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            total, last = 0.0, now
+        loss = refine_step(config, state, drawn, read)
+        log.add(state.step, learning_rate(config, state.step), {"loss": loss})
         if state.step % config.checkpoint_every_steps == 0:
-            save_refine_state(state, config.output_folder)
-    save_refine_state(state, config.output_folder)
+            state.save(config.output_folder)
+    state.save(config.output_folder)

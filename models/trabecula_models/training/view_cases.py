@@ -90,7 +90,7 @@ def cases_of(volume: Volume, truth: LabelVolume, runner: NetworkRunner) -> Itera
 class StoredView:
     """A view as it is kept, all (z, y, x): HU, what the fine network said (three channels), and the truth."""
 
-    hu: NDArray[np.float32]
+    hu: NDArray[np.int16]
     said: NDArray[np.int8]
     truth: NDArray[np.bool_]
 
@@ -137,7 +137,5 @@ def load_views(folder: Path, prefix: str) -> list[StoredView]:
             continue
         with np.load(path) as kept:
             count = sum(name.startswith("hu") for name in kept)
-            views += [
-                StoredView(hu=kept[f"hu{i}"].astype(np.float32), said=kept[f"said{i}"], truth=kept[f"truth{i}"]) for i in range(count)
-            ]
+            views += [StoredView(hu=kept[f"hu{i}"], said=kept[f"said{i}"], truth=kept[f"truth{i}"]) for i in range(count)]
     return views

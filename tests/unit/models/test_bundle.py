@@ -149,9 +149,9 @@ def test_export_writes_a_bundle_that_loads(tmp_path: Path) -> None:
     from trabecula_models.synthesis.scene_set import LICENCES, SCENES
     from trabecula_models.training.config import TrainConfig
     from trabecula_models.training.export import export
-    from trabecula_models.training.loop import new_state, save_state
+    from trabecula_models.training.loop import new_state
 
-    save_state(new_state(TrainConfig(task=Task.LOCATE, output_folder=tmp_path)), tmp_path)
+    new_state(TrainConfig(task=Task.LOCATE, output_folder=tmp_path)).save(tmp_path)
     path = export(tmp_path / "checkpoint.pt", Task.LOCATE, 4.0, (64, 64, 64), tmp_path / "net", seed=5, note="short run")
     bundle = load_bundle("net", tmp_path)
     own = json.loads(path.read_text())["trabecula"]

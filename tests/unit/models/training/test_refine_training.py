@@ -19,12 +19,10 @@ from trabecula_models.training.export import export, fold_norms  # noqa: E402
 from trabecula_models.training.refine import (  # noqa: E402
     PIECE_ZYX,
     draw_piece,
-    new_refine_state,
     outline_loss,
-    refine_rate,
     refine_step,
-    save_refine_state,
 )
+from trabecula_models.training.state import learning_rate, open_state  # noqa: E402
 from trabecula_models.training.view_cases import DRAWN_PREFIX, StoredView, ViewCase, load_views, save_views  # noqa: E402
 
 TINY = NetworkConfig(channels=(4, 4, 8), strides=(1, 2), norm="BATCH", in_channels=5, out_channels=1)
@@ -39,7 +37,7 @@ def ball_view(radius: float = 12.0, shape: tuple[int, int, int] = (36, 44, 52)) 
     away = np.linalg.norm(np.argwhere(np.ones(shape)) - (np.array(shape) - 1) / 2, axis=1).reshape(shape)
     truth = away < radius
     said = np.stack([np.where(away < radius - 2, 90, -100), np.where(away < radius, 100, 0), np.zeros(shape)]).astype(np.int8)
-    return StoredView(hu=np.where(truth, 180.0, -90.0).astype(np.float32), said=said, truth=truth)
+    return StoredView(hu=np.where(truth, 180, -90).astype(np.int16), said=said, truth=truth)
 
 
 def test_a_piece_shows_the_same_place_in_all_channels_and_in_the_truth() -> None:
@@ -80,19 +78,19 @@ def test_the_loss_is_lower_for_the_truth() -> None:
 
 def test_a_resumed_run_takes_the_same_next_step(tmp_path: Path) -> None:
     config, views = tiny_config(tmp_path), [ball_view(10.0), ball_view()]
-    state = new_refine_state(config)
+    state = open_state(config)
     losses = [refine_step(config, state, views, []) for _ in range(3)]
     assert np.isfinite(losses).all()
-    save_refine_state(state, tmp_path)
-    resumed = new_refine_state(config)
+    state.save(tmp_path)
+    resumed = open_state(config)
     assert resumed.step == state.step == 3
     assert refine_step(config, resumed, views, []) == pytest.approx(refine_step(config, state, views, []))
 
 
 def test_the_rate_warms_up_stays_and_falls(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
-    assert refine_rate(config, 0) < refine_rate(config, 20) == pytest.approx(config.learning_rate)
-    assert refine_rate(config, 100) == pytest.approx(0.01 * config.learning_rate)
+    assert learning_rate(config, 0) < learning_rate(config, 20) == pytest.approx(config.learning_rate)
+    assert learning_rate(config, 100) == pytest.approx(0.01 * config.learning_rate)
 
 
 def test_without_its_norms_the_network_says_the_same() -> None:
@@ -115,7 +113,7 @@ def test_an_export_is_a_bundle_that_monai_alone_runs_on_a_view(tmp_path: Path) -
     from monai.bundle import run
 
     config = RefineConfig(output_folder=tmp_path, views_folder=tmp_path)
-    save_refine_state(new_refine_state(config), tmp_path)
+    open_state(config).save(tmp_path)
     folder = tmp_path / "refine"
     export(tmp_path / "checkpoint.pt", Task.REFINE, 1.0, PIECE_ZYX, folder, seed=1)
     bundle = load_bundle("refine", tmp_path)

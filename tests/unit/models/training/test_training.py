@@ -14,9 +14,10 @@ from trabecula_models.networks import NetworkConfig  # noqa: E402
 from trabecula_models.synthesis.sample import SampleConfig  # noqa: E402
 from trabecula_models.training.config import Task, TrainConfig  # noqa: E402
 from trabecula_models.training.export import fold_level_scale  # noqa: E402
-from trabecula_models.training.loop import learning_rate, new_state, save_state, train_step  # noqa: E402
+from trabecula_models.training.loop import new_state, train_step  # noqa: E402
 from trabecula_models.training.losses import LEVEL_MIDDLE, LEVEL_SCALE, segmentation_loss  # noqa: E402
 from trabecula_models.training.pool import draw_batch, open_pool, ready, window  # noqa: E402
+from trabecula_models.training.state import learning_rate  # noqa: E402
 
 TINY = NetworkConfig(channels=(4, 8), strides=(2,))
 
@@ -77,7 +78,7 @@ def test_a_resumed_run_takes_the_same_next_batch_and_step(tmp_path: Path, task: 
     losses = [train_step(config, state, pool) for _ in range(2)]
     assert np.isfinite(losses).all()
     assert any(not torch.equal(a, b) for a, b in zip(before, state.network.state_dict().values(), strict=True))
-    save_state(state, tmp_path)
+    state.save(tmp_path)
     resumed = new_state(config)
     assert resumed.step == state.step == 2
     assert draw_batch(config, pool, resumed.step).numbers == draw_batch(config, pool, state.step).numbers
