@@ -28,7 +28,7 @@ from trabecula_models.inference import NetworkRunner
 from trabecula_models.listing import list_vertebrae
 from trabecula_models.locate import locate_column
 from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
-from trabecula_models.posterior import assign_posterior
+from trabecula_models.posterior import EDGE_PROBABILITY, assign_posterior, edge_hu
 from trabecula_models.refine import BodyRefiner, FineMaps
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
@@ -133,7 +133,7 @@ class SpineSegmenter:
         outlined = fine.outlined(INSIDE_MARGIN)
         if not seen.noisy:
             outlined = self._networks.refine.outline(volume, fine, outlined)
-        bodies, arches = _fine_masks(fine, outlined, grid, posterior, sacrum, labels)
+        bodies, arches = _fine_masks(volume, seen, fine, outlined, posterior, sacrum, labels)
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]
         vertebrae = list_vertebrae(volume, bodies, named.names, confidence)
         kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
@@ -201,22 +201,39 @@ def fine_maps(
 
 
 def _fine_masks(
+    volume: Volume,
+    seen: Delineation,
     maps: FineMaps,
     outlined: NDArray[np.int16],
-    grid: Grid,
     posterior: NDArray[np.int16],
     sacrum: NDArray[np.bool_] | None,
     labels: NDArray[np.uint8],
 ) -> tuple[LabelVolume, LabelVolume]:
     """Masks at the output voxel size: bodies as outlined, around them the posterior elements and the sacrum that both looks saw."""
-    target = maps.grid
+    grid, target = seen.grid, maps.grid
     bodies = labels[outlined]
     if sacrum is not None:
         bodies[(_upsample(sacrum.astype(np.float32), grid, target, 1) > 0.5) & (bodies == 0)] = SACRUM_LABEL
     distance, nearest = ndimage.distance_transform_edt(posterior == 0, return_distances=True, return_indices=True)
     near = _upsample((distance <= 2.0).astype(np.float32), grid, target, 0) > 0
     arch_which = _upsample(posterior[tuple(nearest)].astype(np.float32), grid, target, 0).astype(np.int16)
-    arches = np.where(near & (maps.posterior > BODY_PROBABILITY) & (bodies == 0), labels[arch_which], 0).astype(np.uint8)
+    near &= (bodies == 0) & (maps.posterior > EDGE_PROBABILITY)
+    doubtful = near & (maps.posterior <= BODY_PROBABILITY)
+    near[doubtful] = _is_bone_of_arch(volume, seen, target.to_lps(np.argwhere(doubtful)[:, ::-1]), maps.posterior[doubtful])
+    arches = np.where(near, labels[arch_which], 0).astype(np.uint8)
     given_up = (maps.margin > INSIDE_MARGIN) & (bodies == 0) & (arches == 0) & (maps.posterior > PEDICLE_ROOT_PROBABILITY)
     arches[given_up] = labels[maps.instance[given_up]]
     return LabelVolume(labels_zyx=bodies, grid=target), LabelVolume(labels_zyx=arches, grid=target)
+
+
+def _is_bone_of_arch(
+    volume: Volume, seen: Delineation, points_lps_mm: NDArray[np.float64], probability: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Which points (n, 3) inside the edge of bone are rather posterior elements, of this probability (n), than rib."""
+    voxels = np.moveaxis(seen.grid.to_voxel(points_lps_mm)[:, ::-1], -1, 0)
+    edge, rib = (
+        ndimage.map_coordinates(field, voxels, output=np.float32, order=1, mode="nearest")
+        for field in (edge_hu(seen.hu_zyx, float(seen.grid.spacing_xyz_mm[0])), seen.maps.rib)
+    )
+    bone: NDArray[np.bool_] = (volume.sample(points_lps_mm) > edge) & (probability > rib)
+    return bone

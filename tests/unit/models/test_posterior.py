@@ -1,9 +1,11 @@
 """Posterior elements go to the vertebra they belong to, though neighbours overlap like roof tiles."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from trabecula_models.posterior import assign_posterior
+from trabecula_models.posterior import MUSCLE_HU, assign_posterior, edge_hu
 
 SPACING_MM = 2.0
 STEP_VOXELS = 17
@@ -49,3 +51,20 @@ def test_a_lone_vertebra_takes_all_of_its_arch() -> None:
 def test_a_column_without_arches_gives_none() -> None:
     bodies, _ = tiled_column()
     assert not assign_posterior(np.zeros(bodies.shape, dtype=bool), bodies, NAMES, SPACING_MM).any()
+
+
+@pytest.mark.parametrize("bone_hu", [250.0, 500.0, 1000.0])
+@pytest.mark.parametrize("blur_mm", [0.5, 1.0])
+def test_the_edge_of_a_lamina_lies_where_its_bone_ends_however_dense_it_is(bone_hu: float, blur_mm: float) -> None:
+    spacing_mm, wall_mm = 0.5, 6.0
+    place_mm = (np.arange(80) - 39.5) * spacing_mm
+    lamina = np.where(np.abs(place_mm) < wall_mm / 2, bone_hu, MUSCLE_HU)
+    hu = np.tile(ndimage.gaussian_filter1d(lamina, blur_mm / spacing_mm), (12, 12, 1)).astype(np.float32)
+    inside = (hu > edge_hu(hu, spacing_mm))[6, 6]
+    assert inside.sum() * spacing_mm == pytest.approx(wall_mm, abs=2 * spacing_mm)
+
+
+def test_muscle_is_never_bone() -> None:
+    rng = np.random.default_rng(3)
+    hu = rng.normal(MUSCLE_HU, 15.0, (20, 20, 20)).astype(np.float32)
+    assert not (hu > edge_hu(hu, 1.0)).any()
