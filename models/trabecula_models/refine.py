@@ -94,7 +94,7 @@ class BodyRefiner:
         outlined = np.zeros_like(before)
         ahead = np.zeros(maps.grid.shape_zyx, dtype=np.float32)
         for view in body_views(volume, maps, before):
-            logits: NDArray[np.float32] = self._forward(view.channels)[0]
+            logits = self._both_ways(view.channels)
             inside = largest_part(logits > 0)
             low = np.maximum(view.first_zyx, 0)
             high = np.minimum(np.array(view.first_zyx) + logits.shape, maps.grid.shape_zyx)
@@ -104,6 +104,12 @@ class BodyRefiner:
             outlined[here][mine] = view.instance
             ahead[here][mine] = logits[there][mine]
         return _with_all_bodies(outlined, before)
+
+    def _both_ways(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean of the logits of a view and of its mirror image: what hangs on the side it is seen from cancels out."""
+        mirrored = self._forward(np.ascontiguousarray(channels[..., ::-1]))[0][..., ::-1]
+        mean: NDArray[np.float32] = (self._forward(channels)[0] + mirrored) * np.float32(0.5)
+        return mean
 
 
 def _with_all_bodies(outlined: NDArray[np.int16], before: NDArray[np.int16]) -> NDArray[np.int16]:
