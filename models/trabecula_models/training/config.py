@@ -69,15 +69,15 @@ class RefineConfig:
     """Where the views lie, or are drawn to."""
     weights_folder: Path = WEIGHTS_FOLDER
     """With the bundle `delineate` whose outlines are refined."""
-    patches: int = 260
-    """Synthetic patches to draw, four bodies each."""
+    patches: int = 880
+    """Synthetic patches to draw, four bodies each. More of them and more steps are what helped most (model card)."""
     network: NetworkConfig = REFINE_NETWORK
     seed: int = 1
-    steps: int = 3600
+    steps: int = 7000
     batch: int = 4
-    learning_rate: float = 3e-3
+    learning_rate: float = 2.5e-3
     warm_up_steps: int = 100
-    decay_from: float = 0.3
+    decay_from: float = 0.5
     ema: float = 0.995
     checkpoint_every_steps: int = 200
     max_minutes: float = 1e9

@@ -9,7 +9,7 @@ import typer
 def train(
     network: Annotated[str, typer.Argument(help="locate, delineate or refine.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, samples, log. A stopped run goes on from it.")],
-    steps: Annotated[int | None, typer.Option(help="Training steps: 8000, 3600 for refine, 1500 with --finetune, if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps: 8000, 7000 for refine, 1500 with --finetune, if not given.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes, with a checkpoint.")] = 1e9,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 1,
     finetune: Annotated[
