@@ -31,16 +31,17 @@ Chosen with `edge_hu` on verse012 (expert mask, whole vertebrae 0.872 -> 0.881) 
 0.935 -> 0.940); one half as the only limit lost 14 % of verse012, 150 HU as a fixed edge took in the blur around dense bone."""
 
 MUSCLE_HU = 50.0
-"""Soft tissue around the arches (muscle, 35 to 70 HU with or without contrast)."""
+"""Soft tissue around the arches (muscle, some 35 to 70 HU with or without contrast); unverified, not searched."""
 
 LEAST_EDGE_HU = 120.0
 """Contrast in muscle and its veins stays below; unverified, not searched."""
 
 NEARBY_MM = 2.0
-"""Reach within which the densest bone is looked for: the wall of a lamina and the slope of its blurred edge."""
+"""Reach within which the densest bone is looked for: the wall of a lamina and the slope of its blurred edge.
+Unverified, not searched."""
 
 EDGE_BLUR_MM = 0.7
-"""The HU are smoothed by this before their maximum is taken: the maximum of noise is not bone."""
+"""The HU are smoothed by this before their maximum is taken: the maximum of noise is not bone. Unverified, not searched."""
 
 
 def edge_hu(hu_zyx: NDArray[np.float32], spacing_mm: float) -> NDArray[np.float32]:

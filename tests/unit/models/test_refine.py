@@ -95,3 +95,16 @@ def test_whatever_the_network_says_no_body_vanishes_and_no_voxel_has_two(seed: i
     outlined = noise.outline(volume, maps, maps.outlined(INSIDE))
     assert set(np.unique(outlined)) >= {1, 2}
     assert outlined.shape == maps.grid.shape_zyx
+
+
+def test_what_the_network_does_on_one_side_only_cancels_out() -> None:
+    volume, maps, truth = scan_with_two_bodies()
+
+    def shrinks_to_the_right(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        side = np.linspace(-3, 3, channels.shape[-1], dtype=np.float32)
+        return np.where(channels[3] > 0, channels[1], np.float32(-1)) + side
+
+    outlined = refiner(shrinks_to_the_right).outline(volume, maps, maps.outlined(INSIDE)) == 1
+    right_to_left = np.argwhere(truth[0])[:, 2]
+    middle_mm = (right_to_left.min() + right_to_left.max()) / 2
+    assert np.argwhere(outlined)[:, 2].mean() == pytest.approx(middle_mm, abs=0.1)
