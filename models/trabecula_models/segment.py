@@ -29,7 +29,7 @@ from trabecula_models.inference import NetworkRunner
 from trabecula_models.listing import list_vertebrae
 from trabecula_models.locate import locate_column
 from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
-from trabecula_models.posterior import EDGE_PROBABILITY, assign_posterior, edge_hu
+from trabecula_models.posterior import EDGE_PROBABILITY, assign_posterior, edge_hu, small_gaps
 from trabecula_models.refine import BodyRefiner, FineMaps
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
@@ -246,8 +246,10 @@ def _fine_masks(
     arch_which = _nearest(posterior[tuple(nearest)], grid, target)
     near &= (bodies == 0) & (maps.posterior > EDGE_PROBABILITY)
     doubtful = near & (maps.posterior <= BODY_PROBABILITY)
-    near[doubtful] = _is_bone_of_arch(volume, seen, target.to_lps(np.argwhere(doubtful)[:, ::-1]), maps.posterior[doubtful])
-    arches = np.where(near, labels[arch_which], 0).astype(np.uint8)
+    bone = near.copy()
+    bone[doubtful] = _is_bone_of_arch(volume, seen, target.to_lps(np.argwhere(doubtful)[:, ::-1]), maps.posterior[doubtful])
+    bone |= small_gaps(bone | (bodies > 0), OUTPUT_SPACING_MM) & near
+    arches = np.where(bone, labels[arch_which], 0).astype(np.uint8)
     given_up = (maps.margin > INSIDE_MARGIN) & (bodies == 0) & (arches == 0) & (maps.posterior > PEDICLE_ROOT_PROBABILITY)
     arches[given_up] = labels[maps.instance[given_up]]
     return LabelVolume(labels_zyx=bodies, grid=target), LabelVolume(labels_zyx=arches, grid=target)

@@ -27,7 +27,7 @@ from trabecula_models.training.real_cases import load_case
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
 VIEW_SAMPLES = SampleConfig(
-    shape_zyx=(128, 96, 96), spacing_mm=1.0, focus_jitter_mm=20.0, warp=replace(WarpRange(), fracture_probability=0.4)
+    shape_zyx=(128, 96, 96), spacing_mm=1.0, focus_jitter_mm=20.0, warp=replace(WarpRange(), fracture_probability=0.55)
 )
 """Patches at the voxel size of the masks with three or four bodies each."""
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trabecula_models.posterior import MUSCLE_HU, assign_posterior, edge_hu
+from trabecula_models.posterior import LARGEST_GAP_MM2, MUSCLE_HU, assign_posterior, edge_hu, small_gaps
 
 SPACING_MM = 2.0
 STEP_VOXELS = 17
@@ -68,3 +68,25 @@ def test_muscle_is_never_bone() -> None:
     rng = np.random.default_rng(3)
     hu = rng.normal(MUSCLE_HU, 15.0, (20, 20, 20)).astype(np.float32)
     assert not (hu > edge_hu(hu, 1.0)).any()
+
+
+def plate_with_hole(hole_mm: float, spacing_mm: float) -> NDArray[np.bool_]:
+    """A lamina, open to the front and the back of a square hole."""
+    bone = np.zeros((40, 5, 40), dtype=bool)
+    bone[2:-2, 1:4, 2:-2] = True
+    half = round(hole_mm / spacing_mm / 2)
+    bone[20 - half : 20 + half, :, 20 - half : 20 + half] = False
+    return bone
+
+
+def test_marrow_inside_an_arch_belongs_to_it_though_its_wall_is_open_somewhere() -> None:
+    bone = plate_with_hole(4.0, 1.0)
+    whole = bone | small_gaps(bone, 1.0)
+    assert whole[2:-2, 1:4, 2:-2].all()
+    assert not whole[:, [0, -1]].any()
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 0.8])
+def test_the_canal_is_no_gap(spacing_mm: float) -> None:
+    bone = plate_with_hole(LARGEST_GAP_MM2**0.5 + 3.0, spacing_mm)
+    assert not small_gaps(bone, spacing_mm).any()
