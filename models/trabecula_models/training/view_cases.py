@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from trabecula_models.bodies import BODY_PROBABILITY
 from trabecula_models.column import column_chain, disc_between, heat_peaks
 from trabecula_models.delineate import delineate_column
+from trabecula_models.fine_masks import INSIDE_MARGIN, fine_maps
 from trabecula_models.inference import NetworkRunner
 from trabecula_models.refine import WIDE_HU, BodyView, body_views
-from trabecula_models.segment import INSIDE_MARGIN, bodies_of, fine_maps
+from trabecula_models.segment import bodies_of
 from trabecula_models.synthesis.sample import SampleConfig, draw_sample
 from trabecula_models.synthesis.scene import Scene
 from trabecula_models.synthesis.warp import WarpRange

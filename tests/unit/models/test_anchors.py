@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trabecula_models.anchors import RibLength, last_rib_length, rib_probability
+from trabecula_models.anchors import RibLength, last_rib_length, rib_probability, transverse_reach_mm
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
@@ -96,3 +96,38 @@ def test_without_ribs_there_is_no_length() -> None:
 def test_a_rib_in_slices_of_8_mm_is_not_measured() -> None:
     maps, grid = rods((30.0, 30.0))
     assert np.isnan(last_rib(maps, grid, slice_spacing_mm=8.0).length_mm)
+
+
+def processes(reach_mm: tuple[float, float], *, tilt_deg: float = 0.0, crumb: bool = False) -> tuple[ClassMaps, Grid]:
+    """A view with transverse processes of the given reaches at the right and left of the upper body, and none at the lower one."""
+    grid = analysis_grid(LOW, HIGH, VOXEL_MM)
+    z, y, x = np.meshgrid(*[np.arange(n) for n in grid.shape_zyx], indexing="ij")
+    away = grid.to_lps(np.stack([x, y, z], -1).reshape(-1, 3)) - UPPER_CENTER
+    tilt = np.deg2rad(tilt_deg)
+    aside, rise = np.cos(tilt) * away[:, 0] + np.sin(tilt) * away[:, 2], np.cos(tilt) * away[:, 2] - np.sin(tilt) * away[:, 0]
+    bar = (np.abs(rise - 3.0) < 5.0) & (np.abs(away[:, 1] - 28.0) < 5.0) & (aside > -reach_mm[0]) & (aside < reach_mm[1])
+    if crumb:
+        bar |= np.linalg.norm(away - [52.0, 25.0, 0.0], axis=1) < 1.4
+    shaped = np.where(bar, np.float32(0.8), np.float32(0)).reshape(grid.shape_zyx)
+    nothing = np.zeros_like(shaped)
+    return ClassMaps(body=nothing, posterior=shaped, disc=nothing, sacrum=nothing, rib=nothing, pelvis=nothing, heat=nothing), grid
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 8.0, -8.0])
+@pytest.mark.parametrize("reach_mm", [(23.0, 23.0), (36.0, 36.0), (20.0, 40.0)])
+def test_the_longer_transverse_process_is_measured_from_the_middle_of_its_body(reach_mm: tuple[float, float], tilt_deg: float) -> None:
+    upper, lower = transverse_reach_mm(bodies(), *processes(reach_mm, tilt_deg=tilt_deg), LOW, HIGH)
+    assert upper == pytest.approx(max(reach_mm), abs=2.5)
+    assert np.isnan(lower)
+
+
+def test_a_crumb_beside_a_process_is_no_part_of_it() -> None:
+    assert transverse_reach_mm(bodies(), *processes((30.0, 30.0), crumb=True), LOW, HIGH)[0] == pytest.approx(30.0, abs=2.5)
+
+
+def test_a_process_that_may_be_cut_by_the_view_is_not_measured() -> None:
+    maps, grid = processes((36.0, 36.0))
+    narrow = np.array([35.0, 75.0, 60.0])
+    assert np.isnan(transverse_reach_mm(bodies(), maps, grid, LOW * [0.45, 1.0, 1.0], narrow)).all()
+    assert transverse_reach_mm(bodies(), maps, grid, LOW, narrow)[0] == pytest.approx(36.0, abs=2.5)
+    assert np.isnan(transverse_reach_mm(bodies(), maps, grid, LOW, np.array([75.0, 75.0, 12.0]))[0])

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from trabecula_models.bodies import BODY_PROBABILITY, ClassMaps
 from trabecula_models.delineate import delineate_column, half_a_voxel_back, is_noisy, smoothed
+from trabecula_models.fine_masks import INSIDE_MARGIN
 from trabecula_models.locate import CLASS_NAMES
-from trabecula_models.segment import INSIDE_MARGIN
 from trabecula_morphometry.volume import Grid, Volume
 
 SPACING_MM = 1.5

@@ -20,6 +20,7 @@ def column(
     step_mm: float = LUMBAR_STEP_MM,
     last_rib_mm: float = 90.0,
     last_rib_whole: bool = True,
+    processes_mm: list[float] | None = None,
 ) -> NamedColumn:
     count = len(ribs)
     return name_column(
@@ -31,6 +32,7 @@ def column(
             level_index=np.array(level_index or [UNSEEN] * count),
             last_rib_length_mm=last_rib_mm,
             last_rib_whole=last_rib_whole,
+            process_reach_mm=None if processes_mm is None else np.array(processes_mm),
         )
     )
 
@@ -58,6 +60,43 @@ def test_six_bodies_below_a_rib_as_long_as_an_eleventh_are_t12_without_ribs_to_l
     assert named.names == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
     assert not named.decision.certain
     assert 1 in {entry.shift for entry in named.decision.alternatives}
+
+
+LUMBAR_PROCESSES = [36.0, 40.0, 43.0, 43.0, 45.0]
+
+
+def test_six_bodies_below_the_ribs_all_with_long_processes_are_l1_to_l6() -> None:
+    named = column(SIX_BELOW_THE_RIBS, sacrum=True, last_rib_mm=140.0, last_rib_whole=False, processes_mm=[25, 23, *LUMBAR_PROCESSES, 45])
+    assert named.names[-1] == "L6"
+    assert (named.decision.certain, named.decision.variants) == (False, ("L6",))
+
+
+def test_six_bodies_below_the_ribs_the_first_with_the_stubs_of_a_twelfth_are_t12_to_l5() -> None:
+    named = column(SIX_BELOW_THE_RIBS, sacrum=True, last_rib_mm=140.0, last_rib_whole=False, processes_mm=[29, 25, 23, *LUMBAR_PROCESSES])
+    assert named.names == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
+
+
+def test_without_ribs_or_sacrum_in_view_the_step_to_long_processes_names_the_levels_but_makes_nothing_certain() -> None:
+    for above in range(3):
+        stubs = [29.0, 25.0, 23.0][3 - above :]
+        named = column([UNSEEN] * (above + 3), sacrum=False, processes_mm=[*stubs, *LUMBAR_PROCESSES[:3]])
+        assert named.names[above:] == ("L1", "L2", "L3")
+        assert not named.decision.certain
+
+
+@pytest.mark.parametrize("lost", [range(2, 3), range(2, 4), range(2, 7)])
+def test_processes_lost_in_noise_do_not_outweigh_ribs_and_sacrum(lost: range) -> None:
+    seen = [25.0, 23.0, *LUMBAR_PROCESSES]
+    for index in lost:
+        seen[index] = 24.0
+    named = column([RIB, RIB, NONE, NONE, NONE, NONE, NONE], sacrum=True, processes_mm=seen)
+    assert named.names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
+
+
+def test_the_neck_of_a_rib_beside_a_process_is_not_taken_for_one() -> None:
+    long_beside_ribs = column([RIB, RIB, UNSEEN], sacrum=False, processes_mm=[45, 45, UNSEEN])
+    unseen = column([RIB, RIB, UNSEEN], sacrum=False)
+    assert (long_beside_ribs.names, long_beside_ribs.confidence) == (unseen.names, unseen.confidence)
 
 
 def test_four_bodies_below_a_long_rib_are_l1_to_l4_since_no_lumbar_rib_is_that_long() -> None:

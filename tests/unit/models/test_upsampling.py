@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from trabecula_models.segment import _nearest, _upsample
+from trabecula_models.upsampling import nearest, upsample
 from trabecula_morphometry.volume import Grid
 
 OFFSETS_MM = [(0.0, 0.0, 0.0), (0.4, -0.7, 1.3), (-2.6, 3.1, -1.9)]
@@ -25,7 +25,7 @@ def test_a_map_is_linear_between_its_voxels_and_goes_on_beyond_them(
     source, target = grid(shape_zyx, 1.5, (10.0, -20.0, 5.0)), grid((14, 13, 21), 1.0, tuple(np.add((10.0, -20.0, 5.0), offset_mm)))
     first_zyx = np.array(offset_mm[::-1]) / 1.5
     expected = ndimage.affine_transform(field, np.full(3, 1 / 1.5), first_zyx, output_shape=target.shape_zyx, order=1, mode="nearest")
-    assert _upsample(field, source, target) == pytest.approx(expected, abs=1e-5)
+    assert upsample(field, source, target) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("offset_mm", OFFSETS_MM)
@@ -34,4 +34,4 @@ def test_labels_go_to_the_nearest_voxel(offset_mm: tuple[float, float, float]) -
     source, target = grid(labels.shape, 1.5, (0.0, 0.0, 0.0)), grid((12, 9, 16), 1.0, offset_mm)
     places = target.to_lps(np.argwhere(np.ones(target.shape_zyx))[:, ::-1])
     z, y, x = np.clip(np.floor(source.to_voxel(places)[:, ::-1] + 0.5), 0, np.array(labels.shape) - 1).astype(int).T
-    assert np.array_equal(_nearest(labels, source, target).ravel(), labels[z, y, x])
+    assert np.array_equal(nearest(labels, source, target).ravel(), labels[z, y, x])
