@@ -72,6 +72,8 @@ class NetworkRunner:
         image = hu_zyx
         if padding.any():
             image = np.pad(hu_zyx, [(int(b), int(p - b)) for b, p in zip(before, padding, strict=True)], constant_values=AIR_HU)
+        if mirrored:
+            image = image[..., ::-1]
         starts = [
             (z, y, x)
             for z in window_starts(image.shape[0], int(window[0]), overlap)
@@ -83,18 +85,20 @@ class NetworkRunner:
         weights = np.zeros(image.shape, dtype=np.float32)
         for done, (z, y, x) in enumerate(starts, start=1):
             box = (slice(z, z + int(window[0])), slice(y, y + int(window[1])), slice(x, x + int(window[2])))
-            patch = scale_hu(image[box])[None]
-            out = self._forward(patch[..., ::-1])[..., ::-1] if mirrored else self._forward(patch)
+            out = self._forward(scale_hu(image[box])[None])
             if total is None:
                 total = np.zeros((out.shape[0], *image.shape), dtype=np.float32)
-            out = out * weight
-            total[(slice(None), *box)] += out
+            for channel, seen in zip(total, out, strict=True):  # one channel stays in the processor's cache, all together do not
+                channel[box] += seen * weight
             weights[box] += weight
             if progress:
                 progress(done / len(starts))
         if total is None:
             raise AssertionError("a volume has at least one window")
         total /= weights
+        if mirrored:
+            for channel in total:
+                channel[...] = channel[..., ::-1].copy()
         return total[:, before[0] : before[0] + size[0], before[1] : before[1] + size[1], before[2] : before[2] + size[2]]
 
 
