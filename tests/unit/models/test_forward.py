@@ -60,6 +60,17 @@ def test_a_window_larger_than_the_volume_and_many_small_ones_agree_inside() -> N
     assert same.mean() > 0.9
 
 
+@pytest.mark.parametrize("width", [20, 48, 60])
+def test_the_mirrored_look_at_a_mirror_image_is_the_mirrored_answer(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = NetworkRunner(load_bundle("locate"), CPU_TORCH)
+    across = np.linspace(0, 1, 32, dtype=np.float32)
+    monkeypatch.setattr(runner, "_forward", lambda patch: np.concatenate([patch, patch * across]))
+    hu = np.random.default_rng(5).normal(50, 200, (20, 32, width)).astype(np.float32)
+    seen, mirrored = runner.run(hu, window_zyx=(32, 32, 32)), runner.run(hu[..., ::-1], window_zyx=(32, 32, 32), mirrored=True)
+    assert mirrored == pytest.approx(seen[..., ::-1], abs=1e-5)
+    assert not np.allclose(seen[1], runner.run(hu, window_zyx=(32, 32, 32), mirrored=True)[1])
+
+
 def test_half_precision_is_used_only_where_the_machine_has_units_for_it() -> None:
     assert half_type("cpu", frozenset({"avx2"})) is None
     assert half_type("cpu", frozenset({"avx2", "amx_bf16"})) is torch.bfloat16
