@@ -1,15 +1,19 @@
 """``trabecula train`` and ``trabecula synthesize``: the networks' own workshop."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+FINETUNE_STEPS = 1500
+"""For a site's few corrected cases; a choice, no other count was tried."""
+
 
 def train(
     network: Annotated[str, typer.Argument(help="locate, delineate or refine.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: checkpoint, samples, log. A stopped run goes on from it.")],
-    steps: Annotated[int | None, typer.Option(help="Training steps: 8000, 7000 for refine, 1500 with --finetune, if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps; if not given, those of the network's recipe.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes, with a checkpoint.")] = 1e9,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 1,
     finetune: Annotated[
@@ -29,15 +33,16 @@ def train(
     if finetune is not None:
         if task is Task.REFINE:
             raise typer.BadParameter("corrected cases are learnt by locate or delineate; refine follows them as it is")
-        _finetune(task, finetune, out, steps or 1500, max_minutes, seed)
+        _finetune(task, finetune, out, steps or FINETUNE_STEPS, max_minutes, seed)
         return
     build_scenes(default_scene_folder())
+    config: RefineConfig | TrainConfig
     if task is Task.REFINE:
-        views = out / "views"
-        run(RefineConfig(output_folder=out, views_folder=views, steps=steps or 3600, max_minutes=max_minutes, seed=seed))
-        return
-    samples = LOCATE_SAMPLES if task is Task.LOCATE else DELINEATE_SAMPLES
-    run(TrainConfig(task=task, output_folder=out, samples=samples, steps=steps or 8000, max_minutes=max_minutes, seed=seed))
+        config = RefineConfig(output_folder=out, views_folder=out / "views", max_minutes=max_minutes, seed=seed)
+    else:
+        samples = LOCATE_SAMPLES if task is Task.LOCATE else DELINEATE_SAMPLES
+        config = TrainConfig(task=task, output_folder=out, samples=samples, max_minutes=max_minutes, seed=seed)
+    run(config if steps is None else replace(config, steps=steps))
 
 
 def _finetune(task: object, dataset: Path, out: Path, steps: int, max_minutes: float, seed: int) -> None:
