@@ -70,7 +70,7 @@ class RefineConfig:
     weights_folder: Path = WEIGHTS_FOLDER
     """With the bundle `delineate` whose outlines are refined."""
     patches: int = 1380
-    """Synthetic patches to draw, four bodies each. More of them and more steps are what helped most (model card)."""
+    """Synthetic patches to draw, four bodies each (model card)."""
     network: NetworkConfig = REFINE_NETWORK
     seed: int = 1
     steps: int = 10200
