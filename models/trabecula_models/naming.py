@@ -85,10 +85,10 @@ lumbar vertebra by it (Yun 2018). The sixth lumbar one is drawn from the fifth."
 HIGHER_PROCESS_REACH_MM = 31.0
 """T1 to T8, where ribs tell more."""
 PROCESS_REACH_SD_MM = 4.0
-"""Person to person and side to side (the same spines, and bodies of seven real CTs as the product sees them)."""
+"""Person to person, after their size, and side to side (the same spines, and bodies of seven real CTs as the product sees them)."""
 
 PROCESS_CUT_SHORT = {"L": 0.25, "T": 0.10}
-"""How often an outlined process says nothing: thin lumbar ones are lost in noise and thick slices (ircadb1-01: 28 mm of 36 at L1)."""
+"""How often an outlined process says nothing: thin lumbar ones are lost in noise and thick slices (ircadb1-01: 30 mm of 33 at L1)."""
 PROCESS_REACH_RANGE_MM = 35.0
 """Such reaches lie anywhere over this length (15 to 50 mm)."""
 PROCESSES_MISLEAD = 0.10
@@ -180,7 +180,8 @@ def _log_likelihood(names: tuple[str, ...], last: bool, evidence: ColumnEvidence
     last_bearing = _last_bearing(evidence.rib_probability)
     if last_bearing is not None and np.isfinite(evidence.last_rib_length_mm):
         total += _rib_length_log_likelihood(names[last_bearing], evidence.last_rib_length_mm, evidence.last_rib_whole)
-    total += _step_log_likelihood(names, evidence) + _process_log_likelihood(names, evidence)
+    ratios = _step_ratios(names, evidence)
+    total += _step_log_likelihood(ratios) + _process_log_likelihood(names, evidence, exp(_size(ratios)))
     heard = np.isfinite(evidence.level_index)
     if heard.any():
         # T13 takes rank 19 as L1 does; the coarse network knows the usual column only.
@@ -212,26 +213,37 @@ def _rib_length_log_likelihood(name: str, length_mm: float, whole: bool) -> floa
     return log(max(density, LEAST_LENGTH_LIKELIHOOD)) if whole else log(max(longer, LEAST_LONGER))
 
 
-def _step_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence) -> float:
-    """How well the centre distances fit the names, whatever the size of the person."""
+def _step_ratios(names: tuple[str, ...], evidence: ColumnEvidence) -> NDArray[np.float64]:
+    """Logarithm of each step between neighbours over the usual one at these names; none over a body that was missed."""
     usual = evidence.steps == 1
-    if not usual.any():
-        return 0.0
     expected = np.array([TYPICAL_STEP_MM.get(name, 34.0) for name in names[:-1]])
-    ratio = np.clip(np.log(evidence.steps_mm[usual] / expected[usual]), -0.6, 0.6)
-    size = ratio.sum() / (len(ratio) + (STEP_SHAPE_SD / STEP_SIZE_SD) ** 2)
-    return float(-0.5 * (size / STEP_SIZE_SD) ** 2 - 0.5 * np.minimum(((ratio - size) / STEP_SHAPE_SD) ** 2, 6.0).sum())
+    ratios: NDArray[np.float64] = np.clip(np.log(evidence.steps_mm[usual] / expected[usual]), -0.6, 0.6)
+    return ratios
 
 
-def _process_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence) -> float:
-    """How well the transverse processes fit the names, beside bodies that bear no rib (its neck runs along the process)."""
+def _size(ratios: NDArray[np.float64]) -> float:
+    """Logarithm of how large the person is against the usual one, drawn towards nothing unusual where few steps tell."""
+    return float(ratios.sum() / (len(ratios) + (STEP_SHAPE_SD / STEP_SIZE_SD) ** 2))
+
+
+def _step_log_likelihood(ratios: NDArray[np.float64]) -> float:
+    """How well the centre distances fit the names, whatever the size of the person."""
+    size = _size(ratios)
+    return float(-0.5 * (size / STEP_SIZE_SD) ** 2 - 0.5 * np.minimum(((ratios - size) / STEP_SHAPE_SD) ** 2, 6.0).sum())
+
+
+def _process_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence, scale: float) -> float:
+    """How well the transverse processes fit the names, beside bodies that bear no rib (its neck runs along the process).
+
+    ``scale`` is the size of the person against the usual one: a small one has short processes at every level.
+    """
     if evidence.process_reach_mm is None:
         return 0.0
     told = np.isfinite(evidence.process_reach_mm) & ~(evidence.rib_probability > RIB_BORNE)
     by_body = 0.0
     for index in np.flatnonzero(told):
         name, reach_mm = names[index], float(evidence.process_reach_mm[index])
-        away = (reach_mm - PROCESS_REACH_MM.get(name, HIGHER_PROCESS_REACH_MM)) / PROCESS_REACH_SD_MM
+        away = (reach_mm - scale * PROCESS_REACH_MM.get(name, HIGHER_PROCESS_REACH_MM)) / PROCESS_REACH_SD_MM
         cut_short = PROCESS_CUT_SHORT["L" if name[0] == "L" else "T"]
         by_body += log((1 - cut_short) * exp(-0.5 * away**2) / (PROCESS_REACH_SD_MM * sqrt(2 * pi)) + cut_short / PROCESS_REACH_RANGE_MM)
     nothing = -float(told.sum()) * log(PROCESS_REACH_RANGE_MM)

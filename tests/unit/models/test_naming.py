@@ -76,6 +76,12 @@ def test_six_bodies_below_the_ribs_the_first_with_the_stubs_of_a_twelfth_are_t12
     assert named.names == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
 
 
+def test_the_processes_of_a_small_person_are_short_at_every_level() -> None:
+    small = [0.8 * reach for reach in (29, 25, 23, *LUMBAR_PROCESSES)]
+    named = column([UNSEEN] * 7, sacrum=False, step_mm=0.8 * LUMBAR_STEP_MM, processes_mm=small[1:])
+    assert named.names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
+
+
 def test_without_ribs_or_sacrum_in_view_the_step_to_long_processes_names_the_levels_but_makes_nothing_certain() -> None:
     for above in range(3):
         stubs = [29.0, 25.0, 23.0][3 - above :]
