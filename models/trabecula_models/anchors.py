@@ -37,14 +37,14 @@ PROCESS_RISE_MM, PROCESS_DEPTH_MM, PROCESS_REACH_MM = (-14.0, 16.0), (5.0, 48.0)
 12 to 41 mm behind it (T9-L6 of four spines with true levels); the arches of the neighbours reach in there near the middle only."""
 
 PROCESS_SEEN_MM = 42.0
-"""A view that ends nearer to the body's middle may cut a transverse process of L1."""
+"""A view that ends nearer to the body's middle may cut a transverse process of L1 (34 to 40 mm in four spines)."""
 
 PROCESS_PROBABILITY = 0.2
 """Thin tips stay below one half at the network's voxel size, as thin laminae do (ircadb1-01: the process of L1 reaches 33 mm by eye, 27 at
 one half and 30 here; lower limits gain nothing)."""
 
 PROCESS_TIP_ML = 0.03
-"""A process ends where less than this lies further out: about one millimetre of it, more than a stray crumb."""
+"""A process ends where less than this lies further out: about one millimetre of it, more than a stray crumb. Unverified, not searched."""
 
 RIB_TRACED, RIB_GAP_VOXELS = 0.3, 2
 """A rib is followed where its class has this probability, across gaps of twice as many voxels: thin ribs come in crumbs."""

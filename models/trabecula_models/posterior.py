@@ -45,7 +45,7 @@ EDGE_BLUR_MM = 0.7
 
 
 LARGEST_GAP_MM2 = 100.0
-"""Gaps in a cut through bone up to this are its marrow or noise; the canal is at least twice as large.
+"""Gaps in a cut through bone up to this are its marrow or noise; the canal is at least twice as large (unverified).
 Chosen on verse012 (whole vertebrae 0.8815 -> 0.8853) and held-out cases 3 and 20 (0.8749 -> 0.8745, 0.8831 -> 0.8826)."""
 
 
