@@ -21,6 +21,7 @@ from bench.heldout_picture import write_picture
 from trabecula_models.segment import SpineSegmenter
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_models.synthesis.held_out import CASE_COUNT, HeldOutCase, draw_held_out, held_out_case
+from trabecula_models.synthesis.held_out_scenes import HELD_OUT_EDITION
 from trabecula_models.synthesis.variants import Variant
 from trabecula_models.synthesis.whole_scan import WholeScan
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
@@ -50,8 +51,9 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
     whole = [level.name for level in truth.levels if level.complete]
     labels = found.bodies.resample(truth.bodies.grid).labels_zyx if found else np.zeros_like(truth.bodies.labels_zyx)
     labels[truth.foreign_zyx] = 0  # whether metal inside a body is body or not is no question of Dice
+    in_slices = truth.bodies.resample(truth.volume.grid).resample(truth.bodies.grid).labels_zyx
     identified, errors, missed, shifts = 0, [], [], {}
-    dice_by_name, dice_by_place, volume_ratio = {}, {}, {}
+    dice_by_name, dice_by_place, dice_in_slices, volume_ratio = {}, {}, {}, {}
     for name in whole:
         near = min(named, key=lambda other: float(np.linalg.norm(named[other] - true[name])), default=None)
         distance = float(np.linalg.norm(named[near] - true[name])) if near else np.inf
@@ -66,6 +68,7 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
             dice_by_name[name] = dice(here, labels == LABEL_OF_LEVEL[name])
             there = labels == LABEL_OF_LEVEL[near] if near and distance <= SAME_BODY_MM else np.zeros_like(here)
             dice_by_place[name] = dice(here, there)
+            dice_in_slices[name] = dice(here, (in_slices == LABEL_OF_LEVEL[name]) & ~truth.foreign_zyx)
             volume_ratio[name] = float(there.sum() / max(here.sum(), 1))
     false = [n for n, c in named.items() if min((float(np.linalg.norm(c - t)) for t in true.values()), default=np.inf) > SAME_BODY_MM]
     wrong = {name: near for name, near in shifts.items() if near != name}
@@ -82,6 +85,7 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
         "alternatives": {str(a.shift): a.probability for a in decision.alternatives} if decision else {},
         "dice_by_name": dice_by_name,
         "dice_by_place": dice_by_place,
+        "dice_in_slices": dice_in_slices,
         "volume_ratio": volume_ratio,
         "centre_error_mm": errors,
         "timing_s": found.timing_s if found else {},
@@ -126,20 +130,21 @@ def summary_line(name: str, rows: list[Row]) -> str:
     levels = sum(row["levels"] for row in rows)
     thin = [d for row in rows if row["slice_mm"] <= 1.5 for d in row["dice_by_name"].values()]
     thick = [d for row in rows if row["slice_mm"] >= 5 for d in row["dice_by_name"].values()]
+    in_slices = [d for row in rows if row["slice_mm"] >= 5 for d in row["dice_in_slices"].values()]
     place = [d for row in rows for d in row["dice_by_place"].values()]
     safe = sum(not row["wrong_names"] or not row["certain"] for row in rows)
     error = [e for row in rows for e in row["centre_error_mm"]]
     missed, invented = sum(len(row["missed"]) for row in rows), sum(len(row["invented"]) for row in rows)
     id_rate = 100 * sum(row["identified"] for row in rows) / max(levels, 1)
     return (
-        f"{name:30} {len(rows):4d} {id_rate:7.1f} {_mean(thin):8.3f} {_mean(thick):8.3f} "
+        f"{name:30} {len(rows):4d} {id_rate:7.1f} {_mean(thin):8.3f} {_mean(thick):8.3f} {_mean(in_slices):8.3f} "
         f"{_mean(place):8.3f} {float(np.median(error)) if error else float('nan'):7.2f} {missed:6d} {invented:8d} "
         f"{100 * sum(row['certain'] for row in rows) / len(rows):8.0f} {100 * safe / len(rows):6.0f}"
     )
 
 
 HEADER = (
-    f"{'group':30} {'n':>4} {'id %':>7} {'<=1.5mm':>8} {'5 mm':>8} {'place':>8} {'d mm':>7} {'missed':>6} {'invented':>8} "
+    f"{'group':30} {'n':>4} {'id %':>7} {'<=1.5mm':>8} {'5 mm':>8} {'of 5 mm':>8} {'place':>8} {'d mm':>7} {'missed':>6} {'invented':>8} "
     f"{'certain%':>8} {'safe%':>6}"
 )
 
@@ -147,6 +152,7 @@ HEADER = (
 def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     """All cases, each subgroup, and every case whose names are wrong."""
     write("Dice: mean body Dice of L1-L3 by name; place: whatever the name. safe: names right or declared uncertain.\n")
+    write("of 5 mm: the Dice of the true bodies themselves once they are cut into the slices of the series.\n")
     write(HEADER + "\n" + summary_line("all", rows) + "\n")
     variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
     if variants:
@@ -183,10 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=CASE_COUNT, help="the first N of the 100 cases")
     parser.add_argument("--only", default="", help="these cases instead, as in 3,17,40")
     parser.add_argument("--weights", type=Path, help="another weights folder than the package's")
-    parser.add_argument("--out", type=Path, default=cache, help="folder for scores; one sub-folder per weights")
+    parser.add_argument("--out", type=Path, default=cache, help="folder for scores; one sub-folder per weights and edition of the set")
     options = parser.parse_args(arguments)
     segmenter = SpineSegmenter(options.weights) if options.weights else SpineSegmenter()
-    folder = options.out / segmenter.weights_sha256[:12]
+    folder = options.out / f"{segmenter.weights_sha256[:12]}-{HELD_OUT_EDITION}"
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(n) for n in options.only.split(",")] if options.only else list(range(options.cases))
     for number in numbers:

@@ -55,7 +55,10 @@ class ColumnScene:
 
 @lru_cache(maxsize=1)
 def procedural_spine() -> Spine:
-    """Bodies, arches and sacrum of a digital patient as a spine (T9-L5); its own CT is not used."""
+    """Bodies, arches and sacrum of a digital patient as a spine (T9-L5); its own CT is not used.
+
+    A vertebra at the upper end of the patient's field is left out: it is cut, and the levels above would be made of it.
+    """
     from trabecula_morphometry.digital_patient import PatientOptions, make_digital_patient
 
     options = PatientOptions(seed=77, sex="M", fractures=(), spacing_xyz_mm=(1.0, 1.0, 1.0), field_of_view_mm=200.0, noise_sd_hu=0.0)
@@ -63,6 +66,8 @@ def procedural_spine() -> Spine:
     body = patient.bodies.labels_zyx
     known = (body > 0) & (body <= 25)
     levels = np.where(known, body, patient.posterior.labels_zyx).astype(np.uint8)
+    cut = np.isin(levels, np.setdiff1d(levels[-1], [0]))
+    levels[cut], known = 0, known & ~cut
     _, frames = split_vertebrae(levels, known)
     return Spine(levels_zyx=levels, body_zyx=known, frames={frame.level: frame for frame in frames})
 

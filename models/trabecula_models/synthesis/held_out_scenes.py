@@ -16,6 +16,9 @@ from trabecula_models.synthesis.variants import Variant
 HEALTHIVERT, VERSE010, BDMAP12 = "healthivert0007", "verse010", "bdmap12_raw"
 SPINES = (HEALTHIVERT, VERSE010, BDMAP12, PROCEDURAL)
 SCOLIOSIS_COBB_DEG = 20.0
+HELD_OUT_EDITION = 2
+"""Raised when what is drawn changes, so that no older scene and no older score is taken for one of these. 2: the procedural column's
+upper thoracic bodies are whole (every second one was half a body)."""
 _DONORS = ("remus_vhm", "spl")
 
 
@@ -36,4 +39,4 @@ def scene_of(spine: str, variant: Variant) -> ColumnScene:
 
 def held_out_folder() -> Path:
     """Cache folder of these scenes, apart from those of training."""
-    return cache_folder() / "held_out"
+    return cache_folder() / f"held_out-{HELD_OUT_EDITION}"

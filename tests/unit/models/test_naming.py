@@ -82,6 +82,15 @@ def test_the_processes_of_a_small_person_are_short_at_every_level() -> None:
     assert named.names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
 
 
+def test_long_processes_beside_low_bodies_are_read_by_how_they_change_not_by_their_length() -> None:
+    long_for_the_steps = [1.05 * reach for reach in (*LUMBAR_PROCESSES, 45)]
+    evidence: dict[str, Any] = {"sacrum": True, "step_mm": 0.88 * LUMBAR_STEP_MM, "last_rib_mm": 74.0, "last_rib_whole": False}
+    named = column([RIB, *[NONE] * 6], processes_mm=[27, *long_for_the_steps], **evidence)
+    assert named.names == ("T12", "L1", "L2", "L3", "L4", "L5", "L6")
+    stubs_first = [27, 1.05 * 23, *long_for_the_steps[:5]]
+    assert column([RIB, *[NONE] * 6], processes_mm=stubs_first, **evidence).names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
+
+
 def test_without_ribs_or_sacrum_in_view_the_step_to_long_processes_names_the_levels_but_makes_nothing_certain() -> None:
     for above in range(3):
         stubs = [29.0, 25.0, 23.0][3 - above :]

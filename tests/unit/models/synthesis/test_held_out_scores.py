@@ -25,7 +25,8 @@ def masks(names: dict[str, float], half: int = 10) -> LabelVolume:
 
 def truth() -> SimpleNamespace:
     levels = tuple(SimpleNamespace(name=name, center_lps_mm=(20.0, 20.0, z), complete=name != "L4") for name, z in CENTRES.items())
-    return SimpleNamespace(levels=levels, bodies=masks(CENTRES), foreign_zyx=np.zeros(GRID.shape_zyx, bool))
+    volume = SimpleNamespace(grid=Grid(shape_zyx=(32, 40, 40), voxel_to_lps=np.diag([1.0, 1.0, 5.0, 1.0])))
+    return SimpleNamespace(levels=levels, bodies=masks(CENTRES), volume=volume, foreign_zyx=np.zeros(GRID.shape_zyx, bool))
 
 
 def found(names: dict[str, float], *, certain: bool = True, half: int = 10) -> SpineSegmentation:
@@ -50,6 +51,12 @@ def test_the_truth_itself_scores_full_marks() -> None:
     assert not row["missed"]
     assert not row["invented"]
     assert line(row)[-1] == "100"
+
+
+def test_what_the_slices_of_a_series_leave_of_the_true_bodies_is_scored_beside() -> None:
+    in_slices = level_scores(found(CENTRES), truth())["dice_in_slices"]
+    # L1 reaches from 120 to 140 mm: the 5 mm slices at 120 to 135 mm stand for 117.5 to 137.5.
+    assert in_slices["L1"] == pytest.approx(18 / 20, abs=0.03)
 
 
 def test_names_off_by_one_are_no_identification_and_unsafe_only_when_certain() -> None:

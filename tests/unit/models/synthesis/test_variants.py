@@ -9,6 +9,7 @@ import pytest
 
 from trabecula_models.synthesis.assembly import assemble, column_ranks
 from trabecula_models.synthesis.body_split import BodyFrame
+from trabecula_models.synthesis.column_scenes import procedural_spine
 from trabecula_models.synthesis.ribs import RibPlan, draw_ribs
 from trabecula_models.synthesis.spine_curves import RANKS, SpineCurve
 from trabecula_models.synthesis.spines import SACRUM, Spine
@@ -90,3 +91,10 @@ def test_ribs_hang_on_the_levels_of_the_plan_only(boxes: Spine) -> None:
     assert rib[:, 0].max() < twelfth.centre[0] + 15
     assert rib[:, 2].max() < twelfth.centre[2]
     assert tissue[55, 25, 50] == Tissue.MUSCLE
+
+
+def test_no_vertebra_of_the_procedural_spine_is_cut_by_its_field_as_the_levels_above_are_copies_of_its_highest() -> None:
+    spine = procedural_spine()
+    assert not spine.levels_zyx[-1].any()
+    heights = [int((spine.body_zyx & (spine.levels_zyx == level)).any(axis=(1, 2)).sum()) for level in sorted(spine.frames)]
+    assert min(heights) > 0.5 * max(heights)
