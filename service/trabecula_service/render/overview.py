@@ -108,13 +108,13 @@ def _fitting_size(text: str, size: int, width: int, *, bold: bool) -> int:
 
 
 def level_cells(level: Level, language: str = DEFAULT_LANGUAGE) -> tuple[str, str, str, str, str]:
-    """Name, HU, density, loss and grade of one level as they stand in tables; a dash where not measured."""
+    """Name, HU, density, loss and grade of one level as they stand in tables; a dash where not measured, for loss where not graded."""
     hu = f"{level.hu.mean:.0f} ± {level.hu.sd:.0f}" if level.hu else "–"
     density = "–"
     if level.density:
         low, high = level.density.interval95
         density = f"{level.density.value_mg_cm3:.0f} ({low:.0f} {term(language, 'label', 'to')} {high:.0f})"
-    loss = level.height_loss.max if level.height_loss else None
+    loss = level.height_loss.max if level.height_loss and level.genant.grade is not None else None
     return level.name, hu, density, wording.percent(loss) if loss is not None else "–", wording.grade_text(level, language)
 
 

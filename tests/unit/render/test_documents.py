@@ -12,13 +12,15 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from builders.results import CREATED, FRAME_UID, SERIES_UID, STUDY_UID, Column, column_input, column_result, not_evaluable
+from builders.results import level as level_of
 from trabecula_morphometry.codes import Code
 from trabecula_service.render.derived_object import can_be_referenced
 from trabecula_service.render.document_input import DocumentInput, RenderError
+from trabecula_service.render.overview import level_cells
 from trabecula_service.render.registry import DOCUMENTS, render_all
 from trabecula_service.render.segmentation_object import segmentation_dcm
 from trabecula_service.render.structured_report import report_sr_dcm
-from trabecula_service.result import Density, flag
+from trabecula_service.result import Density, Genant, flag
 
 SMALL = Column(names=("T12", "L1", "L2"), spacing_mm=(2.0, 2.0, 4.0), size_xy=(64, 80))
 DICOM = ("report.sr.dcm", "segmentation.seg.dcm", "capture.sc.dcm", "report.pdf.dcm", "points.pr.dcm")
@@ -270,6 +272,13 @@ def test_the_capture_is_a_colour_picture_without_the_patient_in_its_pixels(docum
     assert (capture.BurnedInAnnotation, list(capture.ImageType)) == ("YES", ["DERIVED", "SECONDARY"])
     picture = np.asarray(Image.open(BytesIO(documents["overview.png"])))
     np.testing.assert_array_equal(capture.pixel_array, picture)
+
+
+def test_tables_give_a_height_loss_only_where_the_level_is_graded() -> None:
+    graded = level_of("L1", (0.0, 0.0, 0.0), loss=0.31)
+    assert level_cells(graded)[3:] == ("31 %", "2 wedge")
+    ungraded = graded.model_copy(update={"genant": Genant(), "excluded": [Code.LEVEL_NOT_GRADED]})
+    assert level_cells(ungraded)[3:] == ("–", "–")
 
 
 def test_the_encapsulated_pdf_is_the_report(documents: dict[str, bytes]) -> None:
