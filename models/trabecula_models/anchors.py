@@ -32,6 +32,10 @@ FOOT_MM, HEAD_MM = 10.0, 6.0
 RIB_FULL_ML = 0.55
 """Rib in that box on the stronger side for a sure rib."""
 
+RIB_LEAST_HU = 80.0
+"""Soft tissue beside the spine stays below, with contrast too (muscle 35 to 70 HU; unverified beyond that). Six real CTs keep
+every rib up to a limit of 120 HU."""
+
 PROCESS_RISE_MM, PROCESS_DEPTH_MM, PROCESS_REACH_MM = (-14.0, 16.0), (5.0, 48.0), 60.0
 """Where the tips of transverse processes lie: 5 mm below to 13 mm above the centre of the body, lower where a scan shows them tilted, and
 12 to 41 mm behind it (T9-L6 of four spines with true levels); the arches of the neighbours reach in there near the middle only."""
@@ -95,8 +99,18 @@ def sacrum_below(chain: list[BodyCandidate], sacrum: NDArray[np.bool_] | None, g
     return float(np.interp(size_ml, (SACRUM_LEAST_ML, SACRUM_SURE_ML), (SACRUM_SLIVER_PROBABILITY, SACRUM_PROBABILITY)))
 
 
+def rib_mask(maps: ClassMaps, hu_zyx: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a rib is seen that is as bright as bone: in small people the network took soft tissue beside a T12 without ribs for one."""
+    mask: NDArray[np.bool_] = (maps.rib > 0.5) & (hu_zyx > RIB_LEAST_HU)
+    return mask
+
+
 def rib_probability(
-    chain: list[BodyCandidate], maps: ClassMaps, grid: Grid, view_low_lps_mm: NDArray[np.float64], view_high_lps_mm: NDArray[np.float64]
+    chain: list[BodyCandidate],
+    rib_zyx: NDArray[np.bool_],
+    grid: Grid,
+    view_low_lps_mm: NDArray[np.float64],
+    view_high_lps_mm: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Chance, per body, that a rib is attached; NaN where the field of view ends before the ribs would show.
 
@@ -104,7 +118,7 @@ def rib_probability(
     """
     out = np.full(len(chain), np.nan)
     voxel_ml = grid.voxel_volume_mm3 / 1000.0
-    points = grid.to_lps(np.argwhere(maps.rib > 0.5)[:, ::-1])
+    points = grid.to_lps(np.argwhere(rib_zyx)[:, ::-1])
     for index, candidate in enumerate(chain):
         center = candidate.center_lps_mm
         sides_seen, amounts = 0, [0.0]

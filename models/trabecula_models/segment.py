@@ -13,6 +13,7 @@ from trabecula_models.anchors import (
     coarse_levels,
     drop_sacral_bodies,
     last_rib_length,
+    rib_mask,
     rib_probability,
     sacrum_below,
     sacrum_mask,
@@ -110,7 +111,7 @@ class SpineSegmenter:
         chain, instances = bodies_of(maps, chain, voxel_mm)
         if not chain:
             return None
-        ribs = rib_probability(chain, maps, grid, located.low_lps_mm, located.high_lps_mm)
+        ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, located.low_lps_mm, located.high_lps_mm)
         last_rib = last_rib_length(chain, ribs, maps, grid, volume)
         evidence = ColumnEvidence(
             steps=chain_step_levels(chain_steps_mm(chain)),
@@ -154,11 +155,8 @@ class SpineSegmenter:
 def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
     """The chain without members that turned out to be specks, and the instances of the rest."""
     instances = split_bodies(maps, chain, voxel_mm)
-    parted = part_merged_bodies(instances, chain, voxel_mm)
-    if len(parted) > len(chain):
-        chain, instances = parted, split_bodies(maps, parted, voxel_mm)
     volumes = body_volumes_ml(instances, len(chain), voxel_mm)
     real = [candidate for candidate, volume in zip(chain, volumes, strict=True) if volume >= SMALLEST_BODY_ML]
     if len(real) < len(chain):
         instances = split_bodies(maps, real, voxel_mm)
-    return real, instances
+    return part_merged_bodies(instances, real, maps, voxel_mm)

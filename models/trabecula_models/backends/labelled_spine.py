@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from trabecula_models.anchors import RIB_SIDE_MM, SACRUM_LEAST_ML, rib_probability, sacrum_below
 from trabecula_models.backends.label_map import RIB_NUMBER, Parts
-from trabecula_models.bodies import SMALLEST_BODY_ML, ClassMaps
+from trabecula_models.bodies import SMALLEST_BODY_ML
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm
 from trabecula_models.fine_masks import OUTPUT_SPACING_MM
 from trabecula_models.listing import list_vertebrae
@@ -134,12 +134,10 @@ def _sacrum(fine: LabelVolume) -> NDArray[np.bool_] | None:
 
 def _ribs(volume: Volume, chain: list[BodyCandidate], fine: LabelVolume) -> NDArray[np.float64]:
     """Chance of a rib beside each body; NaN where the model outlines no ribs at all, which says nothing of the patient's."""
-    ribs = (fine.labels_zyx == RIB_NUMBER).astype(np.float32)
+    ribs = fine.labels_zyx == RIB_NUMBER
     if not ribs.any():
         return np.full(len(chain), np.nan)
-    nothing = np.zeros_like(ribs)
-    maps = ClassMaps(body=nothing, posterior=nothing, disc=nothing, sacrum=nothing, rib=ribs, pelvis=nothing, heat=nothing)
-    return rib_probability(chain, maps, fine.grid, *volume.grid.bounds_lps_mm())
+    return rib_probability(chain, ribs, fine.grid, *volume.grid.bounds_lps_mm())
 
 
 def _decide(

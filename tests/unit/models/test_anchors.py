@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trabecula_models.anchors import RibLength, last_rib_length, rib_probability, transverse_reach_mm
+from trabecula_models.anchors import RibLength, last_rib_length, rib_mask, rib_probability, transverse_reach_mm
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
@@ -45,12 +45,12 @@ def last_rib(maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float = 1.0, fiel
     y, x = np.meshgrid(np.arange(116) + LOW[1], np.arange(151) + LOW[0], indexing="ij")
     plane = np.where(np.hypot(y, x) < field_radius_mm, 40, -1024).astype(np.int16)
     volume = Volume(hu_zyx=np.repeat(plane[None], count, axis=0), grid=scanned)
-    return last_rib_length(bodies(), rib_probability(bodies(), maps, grid, LOW, HIGH), maps, grid, volume)
+    return last_rib_length(bodies(), rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH), maps, grid, volume)
 
 
 def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
     maps, grid = rods((60.0, 60.0))
-    upper, lower = rib_probability(bodies(), maps, grid, LOW, HIGH)
+    upper, lower = rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)
     assert upper > 0.9
     assert lower < 0.1
 
@@ -82,10 +82,17 @@ def test_a_rib_that_ends_at_the_padding_of_a_round_field_is_not_whole() -> None:
 
 def test_under_the_top_of_the_image_a_rib_that_is_seen_counts_and_one_that_is_not_may_be_cut() -> None:
     just_above = np.array([75.0, 75.0, 10.0])
-    bare, ribbed = rods((0.0, 0.0)), rods((60.0, 60.0))
-    assert rib_probability(bodies(), *bare, LOW, HIGH)[0] < 0.1
-    assert np.isnan(rib_probability(bodies(), *bare, LOW, just_above)[0])
-    assert rib_probability(bodies(), *ribbed, LOW, just_above)[0] > 0.9
+    (bare, grid), (ribbed, _) = rods((0.0, 0.0)), rods((60.0, 60.0))
+    assert rib_probability(bodies(), bare.rib > 0.5, grid, LOW, HIGH)[0] < 0.1
+    assert np.isnan(rib_probability(bodies(), bare.rib > 0.5, grid, LOW, just_above)[0])
+    assert rib_probability(bodies(), ribbed.rib > 0.5, grid, LOW, just_above)[0] > 0.9
+
+
+def test_what_is_no_brighter_than_muscle_is_no_rib() -> None:
+    maps, grid = rods((60.0, 60.0))
+    for hu, least, most in ((60.0, 0.0, 0.1), (200.0, 0.9, 1.0)):
+        ribs = rib_mask(maps, np.full(grid.shape_zyx, hu, np.float32))
+        assert least <= rib_probability(bodies(), ribs, grid, LOW, HIGH)[0] <= most
 
 
 def test_without_ribs_there_is_no_length() -> None:

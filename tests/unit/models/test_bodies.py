@@ -1,6 +1,7 @@
 """One instance for each body, also where the network ran two of them together."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trabecula_models.bodies import ClassMaps, part_merged_bodies, split_bodies
 from trabecula_models.column import BodyCandidate
@@ -34,26 +35,44 @@ def cranial_to_caudal(tops: list[int]) -> list[BodyCandidate]:
     return [at(top + BODY_VOXELS / 2) for top in sorted(tops, reverse=True)]
 
 
+def parted(maps: ClassMaps, chain: list[BodyCandidate]) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
+    return part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, maps, SPACING_MM)
+
+
 TOPS = [2 + STEP_VOXELS * index for index in range(5)]
 
 
 def test_a_healthy_column_keeps_its_bodies() -> None:
     maps, chain = column(TOPS), cranial_to_caudal(TOPS)
-    assert part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, SPACING_MM) == chain
+    assert parted(maps, chain)[0] == chain
 
 
 def test_two_bodies_under_one_peak_are_parted_at_their_own_centres() -> None:
     maps = column(TOPS, missing_disc_after=2)
     true = cranial_to_caudal(TOPS)
-    chain = [*true[:1], at((TOPS[2] + TOPS[3] + BODY_VOXELS) / 2), *true[3:]]
-    parted = part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, SPACING_MM)
-    assert len(parted) == len(true)
-    for found, known in zip(parted, true, strict=True):
+    chain, instances = parted(maps, [*true[:1], at((TOPS[2] + TOPS[3] + BODY_VOXELS) / 2), *true[3:]])
+    assert len(chain) == len(true)
+    for number, (found, known) in enumerate(zip(chain, true, strict=True), start=1):
         assert np.linalg.norm(found.center_lps_mm - known.center_lps_mm) < 5.0
+        assert instances[known.voxel_zyx] == number
+
+
+def test_a_crushed_body_that_ran_together_with_its_neighbour_gets_its_own_number() -> None:
+    maps = column(TOPS, missing_disc_after=2)
+    true = cranial_to_caudal(TOPS)
+    crushed = slice(TOPS[3] + 7, None)  # the lower 10 mm of the fourth body from below are left, the rest of the column moves down
+    for field in (maps.body, maps.disc):
+        field[crushed] = np.roll(field, -9, axis=0)[crushed]
+    moved = [at(candidate.voxel_zyx[0] - 9) for candidate in true[:1]]
+    chain, instances = parted(maps, [*moved, at((TOPS[2] + TOPS[3] + 7) / 2), *true[3:]])
+    assert len(chain) == len(true)
+    assert (instances[TOPS[3] + 3, 18, 20], instances[TOPS[2] + 8, 18, 20]) == (2, 3)
+    sizes = np.bincount(instances.ravel())[1:]
+    assert 0.25 < sizes[1] / sizes[2] < 0.6
 
 
 def test_a_body_cut_by_the_field_does_not_make_its_neighbour_look_merged() -> None:
     maps, chain = column(TOPS), cranial_to_caudal(TOPS)
     maps.body[TOPS[4] + 4 :] = 0
     chain[0] = at(TOPS[4] + 2)
-    assert part_merged_bodies(split_bodies(maps, chain, SPACING_MM), chain, SPACING_MM) == chain
+    assert parted(maps, chain)[0] == chain
