@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trabecula_models.anchors import RibLength, last_rib_length, rib_mask, rib_probability, transverse_reach_mm
+from trabecula_models.anchors import RibLength, drop_sacral_bodies, last_rib_length, rib_mask, rib_probability, transverse_reach_mm
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
@@ -138,3 +138,14 @@ def test_a_process_that_may_be_cut_by_the_view_is_not_measured() -> None:
     assert np.isnan(transverse_reach_mm(bodies(), maps, grid, LOW * [0.45, 1.0, 1.0], narrow)).all()
     assert transverse_reach_mm(bodies(), maps, grid, LOW, narrow)[0] == pytest.approx(36.0, abs=2.5)
     assert np.isnan(transverse_reach_mm(bodies(), maps, grid, LOW, np.array([75.0, 75.0, 12.0]))[0])
+
+
+def test_the_wing_of_a_tilted_sacrum_above_l5_does_not_take_it_away_and_s1_is_no_lumbar_body() -> None:
+    grid = analysis_grid(LOW, HIGH, VOXEL_MM)
+    z, y, x = np.meshgrid(*[np.arange(n) for n in grid.shape_zyx], indexing="ij")
+    points = grid.to_lps(np.stack([x, y, z], -1).reshape(-1, 3)).reshape(*grid.shape_zyx, 3)
+    # Below L5 at z = -33 mm; at the right side (x < -30 mm) it reaches 10 mm above its centre.
+    sacrum = (points[..., 2] < np.where(points[..., 0] < -30, -23, -53)) & (np.abs(points[..., 1]) < 25)
+    first_sacral = BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=np.array([0.0, 0.0, -65.0]), heat=1.0)
+    lumbar = bodies()
+    assert drop_sacral_bodies([*lumbar, first_sacral], sacrum, grid) == lumbar
