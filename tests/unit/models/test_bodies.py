@@ -11,23 +11,23 @@ BODY_VOXELS, STEP_VOXELS = 16, 20
 
 
 def column(tops: list[int], missing_disc_after: int | None = None) -> ClassMaps:
-    """Boxes of 24 mm at these rows of the grid, discs of 6 mm between; one disc may be taken for bone."""
+    """Boxes of 24 mm at these rows of the grid, discs of 6 mm between; the front of one disc may be taken for bone."""
     shape = (max(tops) + BODY_VOXELS + 6, 40, 40)
     body, disc = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for index, top in enumerate(tops):
         body[top : top + BODY_VOXELS, 8:28, 8:32] = 1
         gap = (slice(top + BODY_VOXELS, top + STEP_VOXELS), slice(8, 28), slice(8, 32))
         if index == missing_disc_after:
-            body[gap] = 0.9
-            disc[gap] = 0.1
+            body[gap[0], 8:16, 8:32] = 0.9
+            disc[gap[0], 16:28, 8:32] = 0.9
         elif index < len(tops) - 1:
             disc[gap] = 1
     nothing = np.zeros(shape, np.float32)
     return ClassMaps(body=body, posterior=nothing, disc=disc, sacrum=nothing, rib=nothing, pelvis=nothing, heat=nothing)
 
 
-def at(row: float) -> BodyCandidate:
-    voxel = (round(row), 18, 20)
+def at(row: float, from_front: int = 18) -> BodyCandidate:
+    voxel = (round(row), from_front, 20)
     return BodyCandidate(voxel_zyx=voxel, center_lps_mm=np.array(voxel[::-1]) * SPACING_MM, heat=0.9)
 
 
@@ -50,7 +50,7 @@ def test_a_healthy_column_keeps_its_bodies() -> None:
 def test_two_bodies_under_one_peak_are_parted_at_their_own_centres() -> None:
     maps = column(TOPS, missing_disc_after=2)
     true = cranial_to_caudal(TOPS)
-    chain, instances = parted(maps, [*true[:1], at((TOPS[2] + TOPS[3] + BODY_VOXELS) / 2), *true[3:]])
+    chain, instances = parted(maps, [*true[:1], at((TOPS[2] + TOPS[3] + BODY_VOXELS) / 2, from_front=12), *true[3:]])
     assert len(chain) == len(true)
     for number, (found, known) in enumerate(zip(chain, true, strict=True), start=1):
         assert np.linalg.norm(found.center_lps_mm - known.center_lps_mm) < 5.0
@@ -64,11 +64,19 @@ def test_a_crushed_body_that_ran_together_with_its_neighbour_gets_its_own_number
     for field in (maps.body, maps.disc):
         field[crushed] = np.roll(field, -9, axis=0)[crushed]
     moved = [at(candidate.voxel_zyx[0] - 9) for candidate in true[:1]]
-    chain, instances = parted(maps, [*moved, at((TOPS[2] + TOPS[3] + 7) / 2), *true[3:]])
+    chain, instances = parted(maps, [*moved, at((TOPS[2] + TOPS[3] + 7) / 2, from_front=12), *true[3:]])
     assert len(chain) == len(true)
     assert (instances[TOPS[3] + 3, 18, 20], instances[TOPS[2] + 8, 18, 20]) == (2, 3)
     sizes = np.bincount(instances.ravel())[1:]
     assert 0.25 < sizes[1] / sizes[2] < 0.6
+
+
+def test_a_single_body_between_a_crushed_and_a_cut_one_is_not_parted() -> None:
+    maps, chain = column(TOPS), cranial_to_caudal(TOPS)
+    maps.body[TOPS[4] + 5 :] = 0
+    maps.body[TOPS[2] + 5 : TOPS[2] + BODY_VOXELS] = 0
+    chain[0], chain[2] = at(TOPS[4] + 2), at(TOPS[2] + 2)
+    assert parted(maps, chain)[0] == chain
 
 
 def test_a_body_cut_by_the_field_does_not_make_its_neighbour_look_merged() -> None:
