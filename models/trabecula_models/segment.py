@@ -25,6 +25,7 @@ from trabecula_models.bodies import (
     ClassMaps,
     body_volumes_ml,
     part_merged_bodies,
+    recentred,
     split_bodies,
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
@@ -159,4 +160,5 @@ def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> t
     real = [candidate for candidate, volume in zip(chain, volumes, strict=True) if volume >= SMALLEST_BODY_ML]
     if len(real) < len(chain):
         instances = split_bodies(maps, real, voxel_mm)
-    return part_merged_bodies(instances, real, maps, voxel_mm)
+    parted, instances = part_merged_bodies(instances, real, maps, voxel_mm)
+    return recentred(instances, parted, voxel_mm), instances
