@@ -1,6 +1,6 @@
 """What the names are told by: the sacrum below, ribs and transverse processes beside, and the coarse network's sense of level."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,10 +199,14 @@ def _aside_of_processes(points_lps_mm: NDArray[np.float64], centers_lps_mm: NDAr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RibLength:
-    """Head to tip of the longer rib of a body, mm, as far as it is seen (NaN unknown), and whether its tip is in view."""
+    """Head to tip of the longer rib of a body, mm, as far as it is seen (NaN unknown), and whether its tip is in view.
+
+    ``shortest_whole_mm`` is the length of the shortest of its ribs whose tip is in view; NaN where none is.
+    """
 
     length_mm: float
     whole: bool
+    shortest_whole_mm: float = float("nan")
 
 
 def last_rib_length(chain: list[BodyCandidate], probability: NDArray[np.float64], maps: ClassMaps, grid: Grid, volume: Volume) -> RibLength:
@@ -233,7 +237,8 @@ def last_rib_length(chain: list[BodyCandidate], probability: NDArray[np.float64]
         beyond = tip + (tip - head) / max(float(distance.max()), 1.0) * BEYOND_TIP_MM
         at_edge = float(np.minimum(tip - low, high - tip).min()) < AT_EDGE_MM or _hu_at(volume, beyond) < AIR_BEYOND_HU
         sides.append(RibLength(length_mm=float(distance.max()), whole=not at_edge))
-    return max(sides, key=lambda rib: rib.length_mm, default=RibLength(length_mm=0.0, whole=True))
+    longer = max(sides, key=lambda rib: rib.length_mm, default=RibLength(length_mm=0.0, whole=True))
+    return replace(longer, shortest_whole_mm=min((rib.length_mm for rib in sides if rib.whole), default=float("nan")))
 
 
 def _hu_at(volume: Volume, point_lps_mm: NDArray[np.float64]) -> float:

@@ -69,9 +69,10 @@ LEAST_LENGTH_LIKELIHOOD, LEAST_LONGER = 5e-4, 0.02
 """Per mm, and for "longer than seen". No length of a rib rules a name out: ribs break, are resected, and an outline can end early."""
 
 SHORT_RIB_MM = 45.0
-"""A last rib shorter than this on both sides is a matter of convention: to VerSe'20 the first vertebra whose ribs are both under 40 mm is
-L1, to others a T12 with short ribs, and a thirteenth rib looks the same. 5 mm are added for the outline. Names are not certain then, unless
-the ribs were counted from the first one down."""
+"""Where the last body with ribs has one shorter than this, its name is a matter of convention: to VerSe'20 the first vertebra whose ribs
+are both under 40 mm is L1, to others a T12 with short ribs, and a thirteenth rib looks the same. One side is enough: a rudimentary pair
+can be long on the other (held-out T13 79 and 99: 35 and 40 mm beside 82 and 77). 5 mm are added for the outline. Names are not certain
+then, unless the ribs were counted from the first one down."""
 
 SHORT_LAST_RIB = "short_last_rib"
 
@@ -142,6 +143,7 @@ class ColumnEvidence:
     rib_probability : (n,) chance that a rib is attached, from its voxels; NaN where ribs could not be seen.
     last_rib_length_mm : length of the longer rib of the lowest body that bears one, as far as it is seen; NaN unknown.
     last_rib_whole : whether its tip is in view.
+    shortest_last_rib_mm : length of the shortest rib of that body whose tip is in view; NaN where none is.
     level_index : (n,) the coarse network's level counted from C1 = 0 (T1 = 7, L1 = 19); NaN where it says nothing.
     process_reach_mm : (n,) how far the transverse processes reach to the side, mm; NaN where they are out of view.
     """
@@ -153,6 +155,7 @@ class ColumnEvidence:
     level_index: NDArray[np.float64]
     last_rib_length_mm: float = float("nan")
     last_rib_whole: bool = True
+    shortest_last_rib_mm: float = float("nan")
     process_reach_mm: NDArray[np.float64] | None = None
 
     @property
@@ -305,7 +308,7 @@ def name_column(evidence: ColumnEvidence) -> NamedColumn:
     # Readings that move no lumbar name (a 12th vertebra without ribs called T11 or L1 at the top) show in the levels' own confidence.
     moved = sum(weight for shift, weight in shifts.items() if shift != 0)
     sure = 1.0 - moved >= CERTAIN_PROBABILITY and by_names[best] >= LEAST_EXACT_PROBABILITY
-    short_last_rib = "last_rib" in anchors and evidence.last_rib_whole and evidence.last_rib_length_mm < SHORT_RIB_MM
+    short_last_rib = "last_rib" in anchors and evidence.shortest_last_rib_mm < SHORT_RIB_MM
     usual = shown_variant is None and (not short_last_rib or "first_rib" in anchors)
     # One in thirteen people has 23 or 25 mobile vertebrae, one in twelve 11 or 13 pairs of ribs (Tins 2016; 1340 CTs): from the sacrum
     # alone, or from the last rib alone, the count may be off by one.

@@ -121,6 +121,7 @@ class SpineSegmenter:
             rib_probability=ribs,
             last_rib_length_mm=last_rib.length_mm,
             last_rib_whole=last_rib.whole,
+            shortest_last_rib_mm=last_rib.shortest_whole_mm,
             level_index=coarse_levels(chain, located),
             process_reach_mm=transverse_reach_mm(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
         )

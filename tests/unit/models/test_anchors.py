@@ -60,6 +60,7 @@ def test_the_longer_rib_is_measured_from_head_to_tip(lengths_mm: tuple[float, fl
     maps, grid = rods(lengths_mm)
     found = last_rib(maps, grid)
     assert (found.length_mm, found.whole) == (pytest.approx(max(lengths_mm), abs=6.0), True)
+    assert found.shortest_whole_mm == pytest.approx(min(lengths_mm), abs=6.0)
 
 
 def test_a_rib_in_crumbs_is_one_rib() -> None:

@@ -20,6 +20,7 @@ def column(
     step_mm: float = LUMBAR_STEP_MM,
     last_rib_mm: float = 90.0,
     last_rib_whole: bool = True,
+    shorter_rib_mm: float | None = None,
     processes_mm: list[float] | None = None,
 ) -> NamedColumn:
     count = len(ribs)
@@ -32,6 +33,7 @@ def column(
             level_index=np.array(level_index or [UNSEEN] * count),
             last_rib_length_mm=last_rib_mm,
             last_rib_whole=last_rib_whole,
+            shortest_last_rib_mm=shorter_rib_mm if shorter_rib_mm is not None else last_rib_mm if last_rib_whole else UNSEEN,
             process_reach_mm=None if processes_mm is None else np.array(processes_mm),
         )
     )
@@ -183,6 +185,15 @@ def test_short_last_ribs_leave_the_numbering_open_and_are_named() -> None:
     assert (short.decision.certain, short.decision.variants) == (False, ("short_last_rib",))
     assert (long.decision.certain, long.decision.variants) == (True, ())
     assert 1 in {entry.shift for entry in short.decision.alternatives}
+
+
+def test_one_short_last_rib_leaves_the_numbering_open_though_the_other_is_long() -> None:
+    ribs = [RIB, RIB, NONE, NONE, NONE, NONE, NONE]
+    for seen in ({"last_rib_mm": 82.0}, {"last_rib_mm": 82.0, "last_rib_whole": False}):
+        named = column(ribs, sacrum=True, shorter_rib_mm=35.0, **seen)
+        assert named.names[1] == "T12"
+        assert (named.decision.certain, named.decision.variants) == (False, ("short_last_rib",))
+    assert column(ribs, sacrum=True, shorter_rib_mm=72.0, last_rib_mm=82.0).decision.certain
 
 
 def test_short_last_ribs_do_no_harm_where_all_ribs_were_counted_from_the_first() -> None:
