@@ -1,7 +1,7 @@
 """First look: the coarse network over the whole series at 4 mm finds the column, so that only its crop is looked at finely."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,11 @@ SIDE_MARGIN_MM, FRONT_MARGIN_MM, BACK_MARGIN_MM, END_MARGIN_MM = 48.0, 22.0, 60.
 """Room around the bodies: ribs leave within 48 mm, the spinous process ends within 60 mm behind the body's back wall."""
 
 
+FURTHER_DOWN_MM, LEFT_BELOW_MM, BEND_MM = 150.0, 20.0, 20.0
+"""Where the crop ends above a sacrum that was not seen, it is taken further down by the first (four lumbar levels), if the scan goes on by
+the second (half a body) at least, with the third more room in front for the lordosis."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LocatedColumn:
     """Where the column lies.
@@ -33,6 +38,17 @@ class LocatedColumn:
     grid: Grid
     level_index_zyx: NDArray[np.float32]
     bone_zyx: NDArray[np.bool_]
+
+
+def further_down(located: LocatedColumn, volume: Volume) -> LocatedColumn | None:
+    """The same column with more of the scan below it, or None where the scan ends: no column ends above its sacrum.
+
+    In noise, in metal and in small fields the coarse network may lose the lowest levels that the fine one sees well.
+    """
+    first, _ = volume.grid.bounds_lps_mm()
+    if located.low_lps_mm[2] - first[2] < LEFT_BELOW_MM:
+        return None
+    return replace(located, low_lps_mm=np.maximum(located.low_lps_mm - [0.0, BEND_MM, FURTHER_DOWN_MM], first))
 
 
 def coarse_grid(volume: Volume, spacing_mm: float) -> Grid:

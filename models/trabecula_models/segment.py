@@ -30,12 +30,12 @@ from trabecula_models.bodies import (
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
-from trabecula_models.delineate import delineate_column
+from trabecula_models.delineate import Delineation, delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_arches, fine_bodies, fine_maps
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
 from trabecula_models.listing import list_vertebrae
-from trabecula_models.locate import locate_column
+from trabecula_models.locate import LocatedColumn, further_down, locate_column
 from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
 from trabecula_models.posterior import assign_posterior
 from trabecula_models.refine import BodyRefiner
@@ -94,13 +94,10 @@ class SpineSegmenter:
         located_at = time.perf_counter()
         if located is None:
             return None
-        seen = delineate_column(
-            volume, located.low_lps_mm, located.high_lps_mm, self._networks.delineate, lambda share: report("delineate", share)
-        )
+        located, seen, sacrum = self._delineated(volume, located, lambda share: report("delineate", share))
         maps, grid = seen.maps, seen.grid
         delineated_at = time.perf_counter()
-        voxel_mm, voxel_ml = float(grid.spacing_xyz_mm[0]), grid.voxel_volume_mm3 / 1000.0
-        sacrum = sacrum_mask(maps, voxel_ml)
+        voxel_mm = float(grid.spacing_xyz_mm[0])
         peaks = heat_peaks(maps.heat, maps.body > 0.5, voxel_mm, grid.voxel_to_lps[:3, 3])
         levels = coarse_levels(peaks, located)
         placed = [
@@ -152,6 +149,18 @@ class SpineSegmenter:
             backend=BACKEND_NAME,
             timing_s={"locate": located_at - started, "delineate": delineated_at - located_at, "name": finished - delineated_at},
         )
+
+    def _delineated(
+        self, volume: Volume, located: LocatedColumn, report: Callable[[float], None]
+    ) -> tuple[LocatedColumn, Delineation, NDArray[np.bool_] | None]:
+        """What the fine network sees of the column and its sacrum, as far down as there is one or the scan reaches."""
+        while True:
+            seen = delineate_column(volume, located.low_lps_mm, located.high_lps_mm, self._networks.delineate, report)
+            sacrum = sacrum_mask(seen.maps, seen.grid.voxel_volume_mm3 / 1000.0)
+            longer = further_down(located, volume) if sacrum is None else None
+            if longer is None:
+                return located, seen, sacrum
+            located = longer
 
 
 def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:

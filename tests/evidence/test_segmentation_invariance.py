@@ -5,13 +5,17 @@ turn uncertain with the old reading among the offered ones, but never certain an
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from builders.real_ct import load_dicom
+from trabecula_models import segment
+from trabecula_models.locate import LocatedColumn, locate_column
 from trabecula_models.segment import SpineSegmenter
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_morphometry.digital_patient import PatientOptions, make_digital_patient
@@ -173,3 +177,24 @@ def test_other_voxel_sizes_leave_the_bodies_where_they_are(
     other = segmenter.segment(other_grid)
     assert other is not None
     assert_the_same(found_in(case), other, max(NETWORK_VOXEL_MM, float(change[2])), other_grid)
+
+
+def test_levels_that_the_coarse_look_lost_are_followed_down_to_the_sacrum(
+    segmenter: SpineSegmenter,
+    volume_of: Callable[[str], Volume],
+    found_in: Callable[[str], SpineSegmentation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = found_in("digital patient")
+    below_l3_mm = next(vertebra.center_lps_mm[2] for vertebra in known.vertebrae if vertebra.name == "L3") - 10.0
+
+    def half_blind(volume: Volume, *others: Any) -> LocatedColumn | None:
+        located = locate_column(volume, *others)
+        return located and replace(located, low_lps_mm=np.array([*located.low_lps_mm[:2], below_l3_mm]))
+
+    monkeypatch.setattr(segment, "locate_column", half_blind)
+    found = segmenter.segment(volume_of("digital patient"))
+    assert found is not None
+    assert [vertebra.name for vertebra in found.vertebrae] == [vertebra.name for vertebra in known.vertebrae]
+    for one, other in zip(found.vertebrae, known.vertebrae, strict=True):
+        assert np.linalg.norm(np.subtract(one.center_lps_mm, other.center_lps_mm)) < NETWORK_VOXEL_MM
