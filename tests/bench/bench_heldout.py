@@ -92,11 +92,11 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
     }
 
 
-def run_case(number: int, segmenter: SpineSegmenter, picture: Path) -> Row:
+def run_case(number: int, drawing: int, segmenter: SpineSegmenter, picture: Path) -> Row:
     """Draw, analyse and score one case, and write its picture."""
-    case: HeldOutCase = held_out_case(number)
+    case: HeldOutCase = held_out_case(number, drawing)
     started = time.perf_counter()
-    truth = draw_held_out(number)
+    truth = draw_held_out(number, drawing)
     drawn = time.perf_counter()
     found = segmenter.segment(truth.volume)
     analysed = time.perf_counter()
@@ -188,17 +188,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="run bench heldout", description=main.__doc__)
     parser.add_argument("--cases", type=int, default=CASE_COUNT, help="the first N of the 100 cases")
     parser.add_argument("--only", default="", help="these cases instead, as in 3,17,40")
+    parser.add_argument("--drawing", type=int, default=0, help="another drawing of the set, for figures that no choice was made on")
     parser.add_argument("--weights", type=Path, help="another weights folder than the package's")
-    parser.add_argument("--out", type=Path, default=cache, help="folder for scores; one sub-folder per weights and edition of the set")
+    parser.add_argument(
+        "--out", type=Path, default=cache, help="folder for scores; one sub-folder per weights, edition and drawing of the set"
+    )
     options = parser.parse_args(arguments)
     segmenter = SpineSegmenter(options.weights) if options.weights else SpineSegmenter()
-    folder = options.out / f"{segmenter.weights_sha256[:12]}-{HELD_OUT_EDITION}"
+    folder = options.out / f"{segmenter.weights_sha256[:12]}-{HELD_OUT_EDITION}-{options.drawing}"
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(n) for n in options.only.split(",")] if options.only else list(range(options.cases))
     for number in numbers:
         path = folder / f"case_{number:03d}.json"
         if not path.exists():
-            row = run_case(number, segmenter, path.with_suffix(".png"))
+            row = run_case(number, options.drawing, segmenter, path.with_suffix(".png"))
             path.write_text(json.dumps(row, indent=1) + "\n")
             sys.stderr.write(f"case {number}: {row['identified']}/{row['levels']} identified, certain {row['certain']}\n")
     rows = [json.loads((folder / f"case_{number:03d}.json").read_text()) for number in numbers]

@@ -75,14 +75,14 @@ class HeldOutCase:
     scan: ScanPlan
 
 
-def held_out_case(number: int) -> HeldOutCase:
-    """The plan of case `number` (0-99)."""
+def held_out_case(number: int, drawing: int = 0) -> HeldOutCase:
+    """The plan of case `number` (0-99) of a drawing: 0 is the set itself, others have the same spines in other regions, slices and people."""
     if not 0 <= number < CASE_COUNT:
         raise ValueError(f"the held-out set has cases 0 to {CASE_COUNT - 1}, not {number}")
-    rng = np.random.default_rng((SEED, number))
+    rng = np.random.default_rng((SEED + drawing, number))
     spine, variant = _SCENES[number % len(_SCENES)]
-    region = _REGIONS[number % len(_REGIONS)]
-    step = _SLICES_MM[number % len(_SLICES_MM)]
+    region = _REGIONS[(number + drawing) % len(_REGIONS)]
+    step = _SLICES_MM[(number + drawing) % len(_SLICES_MM)]
     kernel = str(rng.choice(["soft", "standard", "bone"], p=[0.45, 0.4, 0.15]))
     phase = _PHASES[int(rng.integers(3))]
     small = region is Region.LUMBAR_SMALL_FIELD
@@ -115,8 +115,8 @@ def held_out_case(number: int) -> HeldOutCase:
     )
 
 
-def draw_held_out(number: int) -> WholeScan:
-    """Scan case `number`; its scene is built on first use (20 seconds and more)."""
-    case = held_out_case(number)
+def draw_held_out(number: int, drawing: int = 0) -> WholeScan:
+    """Scan case `number` of a drawing; its scene is built on first use (20 seconds and more)."""
+    case = held_out_case(number, drawing)
     scene = load_column_scene(scene_of(case.spine, case.variant), held_out_folder())
-    return scan_patient(scene, case.patient, case.scan, np.random.default_rng((SEED, number, 1)))
+    return scan_patient(scene, case.patient, case.scan, np.random.default_rng((SEED + drawing, number, 1)))

@@ -140,3 +140,11 @@ def test_held_out_plans_are_fixed_and_cover_what_they_claim() -> None:
     assert sum(case.patient.implant is not Implant.NONE for case in cases) >= 5
     with pytest.raises(ValueError, match="held-out"):
         held_out_case(CASE_COUNT)
+
+
+def test_another_drawing_of_the_held_out_set_has_the_same_spines_in_other_people_and_scans() -> None:
+    for number in range(CASE_COUNT):
+        one, other = held_out_case(number), held_out_case(number, drawing=1)
+        assert (one.spine, one.variant) == (other.spine, other.variant)
+        assert one.region is not other.region
+        assert one.patient.density_mg_cm3 != other.patient.density_mg_cm3
