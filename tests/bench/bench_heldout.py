@@ -190,9 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="these cases instead, as in 3,17,40")
     parser.add_argument("--drawing", type=int, default=0, help="another drawing of the set, for figures that no choice was made on")
     parser.add_argument("--weights", type=Path, help="another weights folder than the package's")
-    parser.add_argument(
-        "--out", type=Path, default=cache, help="folder for scores; one sub-folder per weights, edition and drawing of the set"
-    )
+    parser.add_argument("--out", type=Path, default=cache, help="folder for scores; a sub-folder per weights, edition and drawing")
     options = parser.parse_args(arguments)
     segmenter = SpineSegmenter(options.weights) if options.weights else SpineSegmenter()
     folder = options.out / f"{segmenter.weights_sha256[:12]}-{HELD_OUT_EDITION}-{options.drawing}"

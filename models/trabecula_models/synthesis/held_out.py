@@ -76,7 +76,7 @@ class HeldOutCase:
 
 
 def held_out_case(number: int, drawing: int = 0) -> HeldOutCase:
-    """The plan of case `number` (0-99) of a drawing: 0 is the set itself, others have the same spines in other regions, slices and people."""
+    """The plan of case `number` (0-99) of a drawing: 0 is the set itself, others show its spines in other people, regions and slices."""
     if not 0 <= number < CASE_COUNT:
         raise ValueError(f"the held-out set has cases 0 to {CASE_COUNT - 1}, not {number}")
     rng = np.random.default_rng((SEED + drawing, number))
