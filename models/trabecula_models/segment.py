@@ -153,14 +153,17 @@ class SpineSegmenter:
     def _delineated(
         self, volume: Volume, located: LocatedColumn, report: Callable[[float], None]
     ) -> tuple[LocatedColumn, Delineation, NDArray[np.bool_] | None]:
-        """What the fine network sees of the column and its sacrum, as far down as there is one or the scan reaches."""
-        while True:
-            seen = delineate_column(volume, located.low_lps_mm, located.high_lps_mm, self._networks.delineate, report)
-            sacrum = sacrum_mask(seen.maps, seen.grid.voxel_volume_mm3 / 1000.0)
-            longer = further_down(located, volume) if sacrum is None else None
-            if longer is None:
-                return located, seen, sacrum
-            located = longer
+        """What the fine network sees of the column and its sacrum, with one look further down where no sacrum is seen.
+
+        One look only: in a scan that goes on to the feet the crop, and with it time and memory, would grow with the scan.
+        """
+        seen = delineate_column(volume, located.low_lps_mm, located.high_lps_mm, self._networks.delineate, report)
+        sacrum = sacrum_mask(seen.maps, seen.grid.voxel_volume_mm3 / 1000.0)
+        longer = further_down(located, volume) if sacrum is None else None
+        if longer is None:
+            return located, seen, sacrum
+        seen = delineate_column(volume, longer.low_lps_mm, longer.high_lps_mm, self._networks.delineate, report)
+        return longer, seen, sacrum_mask(seen.maps, seen.grid.voxel_volume_mm3 / 1000.0)
 
 
 def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
