@@ -40,7 +40,7 @@ class NetworkConfig:
         return product
 
 
-REFINE_NETWORK = NetworkConfig(channels=(8, 16, 32, 64, 64), strides=(1, 1, 2, 2), norm="BATCH", in_channels=5, out_channels=1)
+REFINE_NETWORK = NetworkConfig(channels=(12, 24, 48, 96, 96), strides=(1, 1, 2, 2), norm="BATCH", in_channels=5, out_channels=1)
 """`refine` while it is trained: two levels at full resolution, where edges are. Export folds the norms into the convolutions."""
 
 

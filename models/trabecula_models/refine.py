@@ -6,8 +6,8 @@ this one sees the CT at 1 mm together with what the fine network said, and decid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,25 @@ VIEW_MULTIPLE = 4
 LEAST_KEPT_SHARE = 0.5
 """A new outline that gives up more of the old one than this is no correction of an edge, and is not taken.
 Unverified: a plain half."""
+
+SETTLED = 0.9
+"""Dice of an outline before and after a look: 0.89 to 0.98 where bodies were healthy, 0.62 to 0.85 where they were crushed, cemented or
+screwed (four held-out columns)."""
+
+MOST_LOOKS = 4
+"""The fourth still brought the worst of those bodies nearer (Dice 0.61, 0.77, 0.81, 0.85); others had settled."""
+
+NEAR_VOXELS = 3.0
+"""As far around an outline a voxel counts as that body's: what two voxels of the fine network's lattice are."""
+
+NO_BODY_LOGIT = -20.0
+
+STRAND_DEPTH_SHARE, STRAND_LENGTH_VOXELS = 0.3, 2.5
+"""Of 202 views that were not learnt from, outlines without strands have a Dice 0.0016 higher on average, at most 0.008 lower and 0.124
+higher; chosen on these out of shares of 0.2 to 0.5 and lengths of 1.5 to 3.5, and better than balls of one size for all bodies."""
+
+REACH_OF_VIEW = ROOM_VOXELS + VIEW_MULTIPLE + int(NEAR_VOXELS)
+"""No view shows more than this around a body's box."""
 
 WIDE_HU, NARROW_HU = (-200.0, 1000.0), (-150.0, 450.0)
 
@@ -89,21 +108,26 @@ class BodyRefiner:
     def outline(self, volume: Volume, maps: FineMaps, before: NDArray[np.int16]) -> NDArray[np.int16]:
         """The body that each voxel of the maps' lattice belongs to, 1, 2, ... cranial to caudal; 0 outside all.
 
-        ``before`` are the fine network's outlines.
+        ``before`` are the fine network's outlines. Where they were far off, one look brings them only part of the way: bodies that still
+        moved are looked at again, from where they are now.
         """
-        outlined = np.zeros_like(before)
-        ahead = np.zeros(maps.grid.shape_zyx, dtype=np.float32)
-        for view in body_views(volume, maps, before):
-            logits = self._both_ways(view.channels)
-            inside = largest_part(logits > 0)
-            low = np.maximum(view.first_zyx, 0)
-            high = np.minimum(np.array(view.first_zyx) + logits.shape, maps.grid.shape_zyx)
-            here = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-            there = tuple(slice(int(a), int(b)) for a, b in zip(low - view.first_zyx, high - view.first_zyx, strict=True))
-            mine = inside[there] & (logits[there] > ahead[here])
-            outlined[here][mine] = view.instance
-            ahead[here][mine] = logits[there][mine]
-        return _with_all_bodies(outlined, before)
+        outlines = Outlines(maps, before)
+        self.look(volume, outlines, range(1, outlines.count + 1))
+        for _ in range(MOST_LOOKS - 1):
+            astray = outlines.moved()
+            if not astray:
+                break
+            outlines.start_from_here(astray)
+            self.look(volume, outlines, astray)
+        return outlines.instance
+
+    def look(self, volume: Volume, outlines: Outlines, instances: Iterable[int]) -> None:
+        """Outline these bodies anew."""
+        for instance in instances:
+            view = outlines.view(volume, instance)
+            if view is not None:
+                outlines.draw(view, self._both_ways(view.channels))
+        outlines.keep_all_bodies()
 
     def _both_ways(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean of the logits of a view and of its mirror image: what hangs on the side it is seen from cancels out."""
@@ -112,16 +136,71 @@ class BodyRefiner:
         return mean
 
 
-def _with_all_bodies(outlined: NDArray[np.int16], before: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The new outlines, but the old one of each body that would lose most of it: no found body may vanish here."""
-    count = int(before.max(initial=0)) + 1
-    sizes = np.bincount(before.ravel(), minlength=count)
-    kept = np.bincount(before[outlined == before], minlength=count)
-    for instance in np.flatnonzero(kept < LEAST_KEPT_SHARE * sizes):
-        if instance > 0:
-            outlined[outlined == instance] = 0
-            outlined[before == instance] = instance
-    return outlined
+class Outlines:
+    """Outlines on their way from look to look.
+
+    Parameters
+    ----------
+    maps : what is known before the first look.
+    before : the fine network's outlines on the maps' lattice, 1, 2, ... cranial to caudal.
+    """
+
+    def __init__(self, maps: FineMaps, before: NDArray[np.int16]) -> None:
+        self.instance = np.zeros_like(before)
+        self.count = int(before.max(initial=0))
+        self._maps = maps
+        self._before = before
+        self._boxes = ndimage.find_objects(before, max_label=self.count)
+        self._logit = np.full(maps.grid.shape_zyx, NO_BODY_LOGIT, dtype=np.float32)
+
+    def view(self, volume: Volume, instance: int) -> BodyView | None:
+        """One body as it was before this look, with its surroundings; None where nothing was found of it."""
+        box = self._boxes[instance - 1]
+        return None if box is None else _view(volume, self._maps, instance, box)
+
+    def draw(self, view: BodyView, logits: NDArray[np.float32]) -> None:
+        """Give a body the largest part of what the network says is its own, where no other one is likelier."""
+        low = np.maximum(view.first_zyx, 0)
+        high = np.minimum(np.array(view.first_zyx) + logits.shape, self.instance.shape)
+        here = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        there = tuple(slice(int(a), int(b)) for a, b in zip(low - view.first_zyx, high - view.first_zyx, strict=True))
+        said, inside = logits[there], without_strands(largest_part(logits > 0))[there]
+        owner, likeliest = self.instance[here], self._logit[here]
+        mine = owner == view.instance
+        owner[mine], likeliest[mine] = 0, NO_BODY_LOGIT
+        owner[inside & ((owner == 0) | (said > likeliest))] = view.instance
+        np.maximum(said, likeliest, out=likeliest)
+
+    def keep_all_bodies(self) -> None:
+        """Give each body that would lose most of its old outline that one back: no found body may vanish here."""
+        sizes = np.bincount(self._before.ravel(), minlength=self.count + 1)
+        kept = np.bincount(self._before[self.instance == self._before], minlength=self.count + 1)
+        for instance in np.flatnonzero(kept < LEAST_KEPT_SHARE * sizes):
+            if instance > 0:
+                self.instance[self.instance == instance] = 0
+                self.instance[self._before == instance] = instance
+
+    def moved(self) -> list[int]:
+        """The bodies whose outlines the last look changed by more than a settled one's (Dice)."""
+        sizes = np.bincount(self._before.ravel(), minlength=self.count + 1) + np.bincount(self.instance.ravel(), minlength=self.count + 1)
+        same = np.bincount(self._before[self.instance == self._before], minlength=self.count + 1)
+        return [instance for instance in range(1, self.count + 1) if 2 * same[instance] < SETTLED * sizes[instance]]
+
+    def start_from_here(self, instances: Iterable[int]) -> None:
+        """Make what the last look said of these bodies and around them what the next one knows."""
+        said = np.tanh(self._logit / 2)  # twice the probability less one, as a margin between two classes
+        field = self._maps.instance.copy()
+        self._before = self.instance.copy()
+        self._boxes = ndimage.find_objects(self._before, max_label=self.count)
+        for instance in instances:
+            around = tuple(slice(max(part.start - REACH_OF_VIEW, 0), part.stop + REACH_OF_VIEW) for part in self._boxes[instance - 1])
+            field[around] = _nearest_body(self.instance[around])
+        self._maps = replace(self._maps, margin=(self._maps.margin + said) * np.float32(0.5), instance=field)
+
+
+def _nearest_body(outlined: NDArray[np.int16]) -> NDArray[np.int16]:
+    distance, nearest = ndimage.distance_transform_edt(outlined == 0, return_distances=True, return_indices=True)
+    return np.where(distance <= NEAR_VOXELS, outlined[tuple(nearest)], np.int16(0))
 
 
 def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -135,11 +214,14 @@ def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return filled
 
 
-def body_views(volume: Volume, maps: FineMaps, outlined: NDArray[np.int16]) -> Iterator[BodyView]:
-    """A view of every body, cranial to caudal; ``outlined`` are the fine network's outlines on the maps' lattice."""
-    for instance, box in enumerate(ndimage.find_objects(outlined), start=1):
-        if box is not None:
-            yield _view(volume, maps, instance, box)
+def without_strands(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask without what is thin beside the body's own depth and reaches far from its thick part: no bone does, and at the end of a scan
+    an outline may grow a tongue into the disc. The rim of an endplate and a low body stay, as what is thin is told by that body."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
+    thick = STRAND_DEPTH_SHARE * float(depth.max())
+    if thick == 0:
+        return mask
+    return largest_part(mask & (ndimage.distance_transform_edt(depth <= thick) <= thick + STRAND_LENGTH_VOXELS))
 
 
 def _view(volume: Volume, maps: FineMaps, instance: int, box: Box) -> BodyView:

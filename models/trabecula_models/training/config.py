@@ -81,4 +81,6 @@ class RefineConfig:
     ema: float = 0.995
     checkpoint_every_steps: int = 200
     max_minutes: float = 1e9
+    start_from: Path | None = None
+    """The bundle of a `refine` whose weights start a new run."""
     threads: int = 2

@@ -15,9 +15,7 @@ from trabecula_models.networks import CLASS_CHANNELS, REFINE_NETWORK, NetworkCon
 from trabecula_models.training.bundle_export import ExportFacts, write_bundle_texts
 from trabecula_models.training.config import Task
 from trabecula_models.training.losses import LEVEL_MIDDLE, LEVEL_SCALE
-
-BATCH_NORM_EPS = 1e-5
-"""torch's own."""
+from trabecula_models.training.norms import fold_norms
 
 
 def fold_level_scale(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -38,22 +36,6 @@ def unfold_level_scale(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     weight[:, CLASS_CHANNELS] /= LEVEL_SCALE
     bias[CLASS_CHANNELS] = (bias[CLASS_CHANNELS] - LEVEL_MIDDLE) / LEVEL_SCALE
     return {**weights, weight_name: weight, bias_name: bias}
-
-
-def fold_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same network without its batch norms, which at inference only scale and shift what each convolution gives."""
-    folded = {name: value for name, value in weights.items() if ".adn.N." not in name}
-    for running in [name for name in weights if name.endswith("adn.N.running_var")]:
-        unit = running.removesuffix("adn.N.running_var")
-        scale = weights[f"{unit}adn.N.weight"] / torch.sqrt(weights[running] + BATCH_NORM_EPS)
-        convolution = weights[f"{unit}conv.weight"]
-        # Output channels lie first, in a transposed convolution second; that one stands in the second half of each level.
-        shape = (1, -1, 1, 1, 1) if unit.split(".")[-2] == "2" else (-1, 1, 1, 1, 1)
-        folded[f"{unit}conv.weight"] = convolution * scale.reshape(shape)
-        folded[f"{unit}conv.bias"] = (weights[f"{unit}conv.bias"] - weights[f"{unit}adn.N.running_mean"]) * scale + weights[
-            f"{unit}adn.N.bias"
-        ]
-    return folded
 
 
 def export(

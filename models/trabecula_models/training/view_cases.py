@@ -17,9 +17,8 @@ from trabecula_models.bodies import BODY_PROBABILITY
 from trabecula_models.column import column_chain, disc_between, heat_peaks
 from trabecula_models.delineate import delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_maps
-from trabecula_models.inference import NetworkRunner
-from trabecula_models.refine import WIDE_HU, BodyView, body_views
-from trabecula_models.segment import bodies_of
+from trabecula_models.refine import WIDE_HU, BodyView, FineMaps, Outlines
+from trabecula_models.segment import Networks, bodies_of
 from trabecula_models.synthesis.sample import SampleConfig, draw_sample
 from trabecula_models.synthesis.scene import Scene
 from trabecula_models.synthesis.warp import WarpRange
@@ -28,9 +27,9 @@ from trabecula_models.training.real_cases import load_case
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
 VIEW_SAMPLES = SampleConfig(
-    shape_zyx=(128, 96, 96), spacing_mm=1.0, focus_jitter_mm=20.0, warp=replace(WarpRange(), fracture_probability=0.55)
+    shape_zyx=(160, 96, 96), spacing_mm=1.0, focus_jitter_mm=20.0, implant_share=0.2, warp=replace(WarpRange(), fracture_probability=0.75)
 )
-"""Patches at the voxel size of the masks with three or four bodies each."""
+"""Patches at the voxel size of the masks with four or five bodies each, enough to tell which one is two that ran together."""
 
 LEAST_PURITY = 0.5
 """Share of an outlined body that must belong to one true one; without it the view shows nothing that can be mended."""
@@ -49,34 +48,46 @@ class ViewCase:
     truth: NDArray[np.bool_]
 
 
-def draw_view_cases(scene: Scene, runner: NetworkRunner, rng: np.random.Generator) -> Iterator[ViewCase]:
+def draw_view_cases(scene: Scene, networks: Networks, rng: np.random.Generator) -> Iterator[ViewCase]:
     """The bodies of one synthetic patch."""
     sample = draw_sample(scene, VIEW_SAMPLES, rng)
     matrix = np.eye(4) * VIEW_SAMPLES.spacing_mm
     matrix[:3, 3], matrix[3, 3] = rng.uniform(0, 1.5, 3), 1.0
     grid = Grid(shape_zyx=sample.hu_zyx.shape, voxel_to_lps=matrix)
     truth = np.where(sample.class_zyx == _BODY_CLASS, sample.level_zyx, np.uint8(0))
-    yield from cases_of(Volume(hu_zyx=sample.hu_zyx, grid=grid), LabelVolume(labels_zyx=truth, grid=grid), runner)
+    yield from cases_of(Volume(hu_zyx=sample.hu_zyx, grid=grid), LabelVolume(labels_zyx=truth, grid=grid), networks)
 
 
-def read_view_cases(name: str, runner: NetworkRunner) -> Iterator[ViewCase]:
+def read_view_cases(name: str, networks: Networks) -> Iterator[ViewCase]:
     """The read bodies of a real CT of `FINE_TUNING_CASES`."""
     case = load_case(name, 1.0, READ_ROOM_MM)
     grid = Grid(shape_zyx=case.hu_zyx.shape, voxel_to_lps=np.eye(4))
-    yield from cases_of(Volume(hu_zyx=case.hu_zyx, grid=grid), LabelVolume(labels_zyx=case.bodies_zyx, grid=grid), runner)
+    yield from cases_of(Volume(hu_zyx=case.hu_zyx, grid=grid), LabelVolume(labels_zyx=case.bodies_zyx, grid=grid), networks)
 
 
-def cases_of(volume: Volume, truth: LabelVolume, runner: NetworkRunner) -> Iterator[ViewCase]:
-    """A view of every body that the fine network finds in a small volume, with its true mask."""
+def cases_of(volume: Volume, truth: LabelVolume, networks: Networks) -> Iterator[ViewCase]:
+    """Views of every body that the fine network finds in a small volume, as the first and the second look see it, with its true mask."""
     low, high = volume.grid.bounds_lps_mm()
-    seen = delineate_column(volume, low, high, runner)
+    seen = delineate_column(volume, low, high, networks.delineate)
     voxel_mm = float(seen.grid.spacing_xyz_mm[0])
     peaks = heat_peaks(seen.maps.heat, seen.maps.body > BODY_PROBABILITY, voxel_mm, seen.grid.voxel_to_lps[:3, 3])
     chain, instances = bodies_of(seen.maps, column_chain(peaks, disc_between(seen.maps.body, voxel_mm)), voxel_mm)
     if not chain:
         return
     maps = fine_maps(seen, instances, instances > 0, volume.grid.voxel_to_lps[:3, 3])
-    for view in body_views(volume, maps, maps.outlined(INSIDE_MARGIN)):
+    outlines = Outlines(maps, maps.outlined(INSIDE_MARGIN))
+    everybody = range(1, outlines.count + 1)
+    yield from _views_with_truth(volume, outlines, maps, truth)
+    networks.refine.look(volume, outlines, everybody)
+    outlines.start_from_here(everybody)
+    yield from _views_with_truth(volume, outlines, maps, truth)
+
+
+def _views_with_truth(volume: Volume, outlines: Outlines, maps: FineMaps, truth: LabelVolume) -> Iterator[ViewCase]:
+    for instance in range(1, outlines.count + 1):
+        view = outlines.view(volume, instance)
+        if view is None:
+            continue
         matrix = maps.grid.voxel_to_lps.copy()
         matrix[:3, 3] = maps.grid.to_lps(view.first_zyx[::-1])
         labels = truth.resample(Grid(shape_zyx=view.channels.shape[1:], voxel_to_lps=matrix)).labels_zyx
@@ -101,20 +112,20 @@ class StoredView:
         return channels
 
 
-def draw_views(folder: Path, patches: int, seed: int, scenes: list[Scene], runner: NetworkRunner) -> None:
+def draw_views(folder: Path, patches: int, seed: int, scenes: list[Scene], networks: Networks) -> None:
     """Draw the views of so many synthetic patches and of the read cases into files; what is there stays."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FINE_TUNING_CASES:
         path = folder / f"{READ_PREFIX}{name}.npz"
         if not path.exists():
-            save_views(read_view_cases(name, runner), path)
+            save_views(read_view_cases(name, networks), path)
     # A thirteenth thoracic vertebra carries the number of the twelfth in a sample: the two could not be told apart.
     usable = [scene for scene in scenes if "T13" not in scene.name]
     for number in range(patches):
         path = folder / f"{DRAWN_PREFIX}{number:05d}.npz"
         if not path.exists():
             rng = np.random.default_rng((seed, number))
-            save_views(draw_view_cases(usable[int(rng.integers(len(usable)))], runner, rng), path)
+            save_views(draw_view_cases(usable[int(rng.integers(len(usable)))], networks, rng), path)
 
 
 def save_views(cases: Iterable[ViewCase], path: Path) -> None:

@@ -11,19 +11,22 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch and monai (extra: torch)")
 pytest.importorskip("monai", reason="training needs torch and monai (extra: torch)")
 
-from trabecula_models.bundle import load_bundle  # noqa: E402
-from trabecula_models.networks import NetworkConfig, build_network, load_network  # noqa: E402
+from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle  # noqa: E402
+from trabecula_models.networks import REFINE_NETWORK, NetworkConfig, build_network, load_network  # noqa: E402
 from trabecula_models.refine import NARROW_HU, WIDE_HU, BodyView, scale_to_range  # noqa: E402
 from trabecula_models.training.config import RefineConfig, Task  # noqa: E402
-from trabecula_models.training.export import export, fold_norms  # noqa: E402
+from trabecula_models.training.export import export  # noqa: E402
+from trabecula_models.training.norms import fold_norms, unfold_norms  # noqa: E402
 from trabecula_models.training.refine import (  # noqa: E402
     PIECE_ZYX,
     draw_piece,
     outline_loss,
     refine_step,
+    starting_weights,
 )
 from trabecula_models.training.state import learning_rate, open_state  # noqa: E402
 from trabecula_models.training.view_cases import DRAWN_PREFIX, StoredView, ViewCase, load_views, save_views  # noqa: E402
+from trabecula_models.training.widen import widened  # noqa: E402
 
 TINY = NetworkConfig(channels=(4, 4, 8), strides=(1, 2), norm="BATCH", in_channels=5, out_channels=1)
 
@@ -106,6 +109,53 @@ def test_without_its_norms_the_network_says_the_same() -> None:
     image = torch.randn(1, 5, 16, 24, 16)
     with torch.inference_mode():
         assert torch.allclose(plain(image), network(image), atol=1e-4)
+
+
+def test_published_weights_get_norms_back_and_say_the_same() -> None:
+    torch.manual_seed(6)
+    plain = build_network(replace(TINY, norm=None)).eval()
+    images = [torch.randn(2, 5, 16, 16, 16) for _ in range(3)]
+    unfolded = unfold_norms(dict(plain.state_dict()), TINY, images)
+    normed = build_network(TINY).eval()
+    normed.load_state_dict(unfolded)
+    image = torch.randn(1, 5, 16, 24, 16)
+    with torch.inference_mode():
+        assert torch.allclose(normed(image), plain(image), atol=1e-4)
+        seen_in_training = normed.train()(torch.cat(images))
+        assert torch.allclose(seen_in_training, plain(torch.cat(images)), atol=0.05 * float(seen_in_training.std()))
+    for name, value in fold_norms(unfolded).items():
+        assert torch.allclose(value, plain.state_dict()[name], atol=1e-5), name
+
+
+def test_a_wider_network_says_what_the_narrow_one_says_until_it_learns() -> None:
+    torch.manual_seed(7)
+    narrow = replace(TINY, norm=None)
+    wide = replace(narrow, channels=(6, 7, 8))
+    published, grown = build_network(narrow).eval(), build_network(wide).eval()
+    image = torch.randn(1, 5, 16, 24, 16)
+    with torch.inference_mode():
+        grown.load_state_dict(widened(dict(published.state_dict()), narrow, wide, noise=0.0))
+        assert torch.allclose(grown(image), published(image), atol=1e-5)
+        grown.load_state_dict(widened(dict(published.state_dict()), narrow, wide))
+        difference, usual = (grown(image) - published(image)).abs().max(), published(image).std()
+    assert 0 < float(difference) < 0.5 * float(usual)
+    first = grown.state_dict()["model.0.conv.weight"]
+    assert not torch.allclose(first[0], first[4], atol=1e-4)  # a channel and its copy
+
+
+def test_a_new_run_starts_from_a_bundle_and_a_stopped_one_from_its_checkpoint(tmp_path: Path) -> None:
+    config = replace(tiny_config(tmp_path), start_from=WEIGHTS_FOLDER / "refine", network=REFINE_NETWORK)
+    weights = starting_weights(config, [ball_view()])
+    assert weights is not None
+    published = load_network(WEIGHTS_FOLDER / "refine").state_dict()
+    for name, value in fold_norms(weights).items():
+        assert torch.allclose(value, published[name], atol=1e-4), name
+    open_state(config, weights).save(tmp_path)
+    assert starting_weights(config, [ball_view()]) is None
+    wide = replace(config, output_folder=tmp_path / "wide", network=replace(REFINE_NETWORK, channels=(16, 24, 48, 96, 96)))
+    grown = starting_weights(wide, [ball_view()])
+    assert grown is not None
+    assert grown["model.0.conv.weight"].shape[0] == 16
 
 
 @pytest.mark.filterwarnings("ignore")  # MONAI warns of configurations from others; this one is ours
