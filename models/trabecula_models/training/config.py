@@ -69,11 +69,11 @@ class RefineConfig:
     """Where the views lie, or are drawn to."""
     weights_folder: Path = WEIGHTS_FOLDER
     """With the bundle `delineate` whose outlines are refined."""
-    patches: int = 1380
-    """Synthetic patches to draw, four bodies each (model card)."""
+    patches: int = 900
+    """Synthetic patches to draw, four to five bodies each, two looks at each (model card)."""
     network: NetworkConfig = REFINE_NETWORK
     seed: int = 1
-    steps: int = 10200
+    steps: int = 14600
     batch: int = 4
     learning_rate: float = 2.5e-3
     warm_up_steps: int = 100

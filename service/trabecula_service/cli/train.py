@@ -16,12 +16,16 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Training steps; if not given, those of the network's recipe.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes, with a checkpoint.")] = 1e9,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 1,
+    start_from: Annotated[
+        Path | None, typer.Option("--start-from", help="Bundle folder whose weights a new run starts from, as weights/refine.")
+    ] = None,
     finetune: Annotated[
         Path | None,
         typer.Option("--finetune", help="Data set of `trabecula export`: go on from the shipped weights on its corrected cases."),
     ] = None,
 ) -> None:
     """Train a network on synthetic CT made from the labelled anatomy in $TRABECULA_SHARED/anatomy, or on a site's corrected cases."""
+    from trabecula_models.bundle import WEIGHTS_FILE
     from trabecula_models.synthesis.scene_set import build_scenes, default_scene_folder
     from trabecula_models.training import train as run
     from trabecula_models.training.config import DELINEATE_SAMPLES, LOCATE_SAMPLES, RefineConfig, Task, TrainConfig
@@ -38,10 +42,11 @@ def train(
     build_scenes(default_scene_folder())
     config: RefineConfig | TrainConfig
     if task is Task.REFINE:
-        config = RefineConfig(output_folder=out, views_folder=out / "views", max_minutes=max_minutes, seed=seed)
+        config = RefineConfig(output_folder=out, views_folder=out / "views", max_minutes=max_minutes, seed=seed, start_from=start_from)
     else:
         samples = LOCATE_SAMPLES if task is Task.LOCATE else DELINEATE_SAMPLES
-        config = TrainConfig(task=task, output_folder=out, samples=samples, max_minutes=max_minutes, seed=seed)
+        weights = None if start_from is None else start_from / WEIGHTS_FILE
+        config = TrainConfig(task=task, output_folder=out, samples=samples, max_minutes=max_minutes, seed=seed, start_from=weights)
     run(config if steps is None else replace(config, steps=steps))
 
 

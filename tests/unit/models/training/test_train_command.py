@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="training needs torch and monai (extra: torch)")
 
 from trabecula_models import training
+from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.synthesis import scene_set
 from trabecula_models.training.config import RefineConfig, Task, TrainConfig
 from trabecula_service.cli.main import app
@@ -44,3 +45,11 @@ def test_the_other_networks_are_trained_by_theirs(network: str, asked: list[Any]
 def test_steps_and_seed_can_be_given(network: str, asked: list[Any], tmp_path: Path) -> None:
     train(network, "--out", tmp_path, "--steps", 12, "--seed", 5)
     assert (asked[0].steps, asked[0].seed) == (12, 5)
+
+
+def test_a_run_can_start_from_a_bundle(asked: list[Any], tmp_path: Path) -> None:
+    for network in ("delineate", "refine"):
+        train(network, "--out", tmp_path, "--start-from", WEIGHTS_FOLDER / network)
+    fine, third = asked
+    assert fine.start_from == load_bundle("delineate").weights_path
+    assert third.start_from == WEIGHTS_FOLDER / "refine"
