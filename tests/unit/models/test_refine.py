@@ -110,6 +110,17 @@ def test_a_body_looked_at_again_takes_nothing_that_is_likelier_its_neighbours() 
     assert outlines.moved() == []
 
 
+def test_a_number_without_an_outline_is_passed_over() -> None:
+    volume, maps, _ = scan_with_two_bodies()
+    before = np.where(maps.outlined(INSIDE) == 2, np.int16(3), maps.outlined(INSIDE))
+    outlines = Outlines(maps, before)
+    everybody = range(1, outlines.count + 1)
+    refiner(bright).look(volume, outlines, everybody)
+    outlines.start_from_here(everybody)
+    assert outlines.view(volume, 2) is None
+    assert set(np.unique(outlines.instance)) == {0, 1, 3}
+
+
 def test_a_tongue_into_the_disc_goes_and_a_thin_body_stays() -> None:
     body = np.zeros((50, 60, 60), bool)
     body[10:34, 10:40, 10:46] = True
