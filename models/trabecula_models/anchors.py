@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from trabecula_models.bodies import ClassMaps
-from trabecula_models.column import BodyCandidate
+from trabecula_models.column import BodyCandidate, body_axes
 from trabecula_models.locate import LocatedColumn
 from trabecula_models.naming import RIB_BORNE
 from trabecula_morphometry.volume import Grid, Volume
@@ -132,15 +132,15 @@ def rib_probability(
     out = np.full(len(chain), np.nan)
     voxel_ml = grid.voxel_volume_mm3 / 1000.0
     points = grid.to_lps(np.argwhere(rib_zyx)[:, ::-1])
-    for index, candidate in enumerate(chain):
-        center = candidate.center_lps_mm
+    centers = np.array([candidate.center_lps_mm for candidate in chain])
+    for index, center in enumerate(centers):
         sides_seen, amounts = 0, [0.0]
         for side in (-1.0, 1.0):
             outermost = center[0] + side * RIB_SIDE_MM[1]
             if not view_low_lps_mm[0] <= outermost <= view_high_lps_mm[0]:
                 continue
             sides_seen += 1
-            amounts.append(float(_beside(points, center, side).sum()) * voxel_ml)
+            amounts.append(float(_beside(points, centers, index, side).sum()) * voxel_ml)
         if sides_seen and view_low_lps_mm[2] + FOOT_MM < center[2] < view_high_lps_mm[2] - HEAD_MM:
             share = min(max(amounts) / RIB_FULL_ML, 1.0)
             seen = 0.04 + 0.92 * share**2 / (share**2 + (1 - share) ** 2) if share < 1 else 0.96
@@ -151,12 +151,12 @@ def rib_probability(
     return out
 
 
-def _beside(points_lps_mm: NDArray[np.float64], center_lps_mm: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
-    """Which points lie where the head and neck of a rib of this body would."""
-    away = (points_lps_mm - center_lps_mm) * [side, 1.0, 1.0]
-    inside: NDArray[np.bool_] = (away[:, 0] > RIB_SIDE_MM[0]) & (away[:, 0] < RIB_SIDE_MM[1])
-    inside &= (away[:, 1] > RIB_DEPTH_MM[0]) & (away[:, 1] < RIB_DEPTH_MM[1])
-    inside &= np.abs(away[:, 2] - RIB_LIFT_MM) < RIB_HEIGHT_MM
+def _beside(points_lps_mm: NDArray[np.float64], centers_lps_mm: NDArray[np.float64], index: int, side: float) -> NDArray[np.bool_]:
+    """Which points lie where the head and neck of a rib of this body would: the box leans as the column does (27 degrees at T1)."""
+    rise, depth, aside = body_axes(centers_lps_mm, index) @ (points_lps_mm - centers_lps_mm[index]).T
+    inside: NDArray[np.bool_] = (side * aside > RIB_SIDE_MM[0]) & (side * aside < RIB_SIDE_MM[1])
+    inside &= (depth > RIB_DEPTH_MM[0]) & (depth < RIB_DEPTH_MM[1])
+    inside &= np.abs(rise - RIB_LIFT_MM) < RIB_HEIGHT_MM
     return inside
 
 
@@ -186,12 +186,7 @@ def transverse_reach_mm(
 
 def _aside_of_processes(points_lps_mm: NDArray[np.float64], centers_lps_mm: NDArray[np.float64], index: int) -> NDArray[np.float64]:
     """How far to the left of a body the points lie that may be its transverse processes, mm."""
-    along = centers_lps_mm[max(index - 1, 0)] - centers_lps_mm[min(index + 1, len(centers_lps_mm) - 1)]
-    up = along / np.linalg.norm(along) if len(centers_lps_mm) > 1 else np.array([0.0, 0.0, 1.0])
-    back = np.array([0.0, 1.0, 0.0]) - up[1] * up
-    back /= np.linalg.norm(back)
-    away = points_lps_mm - centers_lps_mm[index]
-    rise, depth, aside = away @ up, away @ back, away @ np.cross(back, up)
+    rise, depth, aside = body_axes(centers_lps_mm, index) @ (points_lps_mm - centers_lps_mm[index]).T
     inside = (rise > PROCESS_RISE_MM[0]) & (rise < PROCESS_RISE_MM[1]) & (depth > PROCESS_DEPTH_MM[0]) & (depth < PROCESS_DEPTH_MM[1])
     found: NDArray[np.float64] = aside[inside & (np.abs(aside) < PROCESS_REACH_MM)]
     return found
@@ -217,7 +212,8 @@ def last_rib_length(chain: list[BodyCandidate], probability: NDArray[np.float64]
     bearing = [index for index, rib in enumerate(probability) if rib > RIB_BORNE]
     if not bearing or volume.grid.slice_spacing_mm > FOLLOWED_UP_TO_MM:
         return RibLength(length_mm=float("nan"), whole=False)
-    center = chain[bearing[-1]].center_lps_mm
+    centers, last = np.array([candidate.center_lps_mm for candidate in chain]), bearing[-1]
+    center = centers[last]
     rib = maps.rib > RIB_TRACED
     pieces, _ = ndimage.label(ndimage.binary_dilation(rib, iterations=RIB_GAP_VOXELS))
     voxels = np.argwhere(rib)
@@ -225,7 +221,7 @@ def last_rib_length(chain: list[BodyCandidate], probability: NDArray[np.float64]
     low, high = grid.to_lps(np.zeros(3)), grid.to_lps(np.array(grid.shape_zyx[::-1]) - 1.0)
     sides = []
     for side in (-1.0, 1.0):
-        beside = _beside(points, center, side)
+        beside = _beside(points, centers, last, side)
         if not beside.any():
             continue
         head = points[beside][np.linalg.norm(points[beside] - center, axis=1).argmin()]

@@ -34,13 +34,15 @@ Apart = Callable[["BodyCandidate", "BodyCandidate"], bool]
 class BodyCandidate:
     """A possible vertebral body: voxel (z, y, x) on the analysis grid, its LPS centre in millimetres and its heat, 0-1.
 
-    ``usual_step_mm`` is the distance to its neighbour that is usual at its height of the column, as far as that is known.
+    ``usual_step_mm`` is the distance to its neighbour that is usual at its height of the column, as far as that is known. ``inferred``
+    ones were not seen as bodies of their own: the distance of their neighbours tells of them.
     """
 
     voxel_zyx: tuple[int, int, int]
     center_lps_mm: NDArray[np.float64]
     heat: float
     usual_step_mm: float = 22.0
+    inferred: bool = False
 
 
 def heat_peaks(
@@ -128,6 +130,18 @@ def _best_chain(candidates: list[BodyCandidate], apart: Apart) -> list[BodyCandi
         chain.append(order[at])
         at = previous[at]
     return chain[::-1]
+
+
+def body_axes(centers_lps_mm: NDArray[np.float64], index: int) -> NDArray[np.float64]:
+    """Rows up, back and left (LPS) of a body of the column: up along the line of its neighbours, back as far as that allows.
+
+    One body alone shows no line and stands upright.
+    """
+    along = centers_lps_mm[max(index - 1, 0)] - centers_lps_mm[min(index + 1, len(centers_lps_mm) - 1)]
+    up = along / np.linalg.norm(along) if len(centers_lps_mm) > 1 else np.array([0.0, 0.0, 1.0])
+    back = np.array([0.0, 1.0, 0.0]) - up[1] * up
+    back /= np.linalg.norm(back)
+    return np.stack([up, back, np.cross(back, up)])
 
 
 def chain_steps_mm(chain: list[BodyCandidate]) -> NDArray[np.float64]:

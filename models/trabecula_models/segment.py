@@ -30,13 +30,16 @@ from trabecula_models.bodies import (
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
+from trabecula_models.column_norms import tilts_deg
 from trabecula_models.delineate import Delineation, delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_arches, fine_bodies, fine_maps
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
 from trabecula_models.listing import list_vertebrae
 from trabecula_models.locate import LocatedColumn, further_down, locate_column
+from trabecula_models.missed import with_missed_bodies
 from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
+from trabecula_models.pedicles import pedicle_distances_mm
 from trabecula_models.posterior import assign_posterior
 from trabecula_models.refine import BodyRefiner
 from trabecula_models.segmentation import SpineSegmentation
@@ -111,6 +114,8 @@ class SpineSegmenter:
             return None
         ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, located.low_lps_mm, located.high_lps_mm)
         last_rib = last_rib_length(chain, ribs, maps, grid, volume)
+        centers = np.array([candidate.center_lps_mm for candidate in chain])
+        arches_seen = maps.posterior > BODY_PROBABILITY
         evidence = ColumnEvidence(
             steps=chain_step_levels(chain_steps_mm(chain)),
             steps_mm=chain_steps_mm(chain),
@@ -121,9 +126,14 @@ class SpineSegmenter:
             shortest_last_rib_mm=last_rib.shortest_whole_mm,
             level_index=coarse_levels(chain, located),
             process_reach_mm=transverse_reach_mm(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
+            pedicle_distance_mm=pedicle_distances_mm(
+                grid.to_voxel(centers)[:, ::-1], instances, maps.posterior > BODY_PROBABILITY, voxel_mm
+            ),
+            tilt_deg=tilts_deg(centers),
+            all_seen=not any(candidate.inferred for candidate in chain),
         )
         named = name_column(evidence)
-        posterior = assign_posterior(maps.posterior > BODY_PROBABILITY, instances, named.names, voxel_mm)
+        posterior = assign_posterior(arches_seen, instances, named.names, voxel_mm)
         labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in named.names)], dtype=np.uint8)
         found = (instances > 0) | (posterior > 0) | (False if sacrum is None else sacrum)
         fine = fine_maps(seen, instances, found, volume.grid.voxel_to_lps[:3, 3])
@@ -167,11 +177,11 @@ class SpineSegmenter:
 
 
 def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
-    """The chain without members that turned out to be specks, and the instances of the rest."""
+    """The chain without members that turned out to be specks and with those that had run together, and its instances."""
     instances = split_bodies(maps, chain, voxel_mm)
     volumes = body_volumes_ml(instances, len(chain), voxel_mm)
     real = [candidate for candidate, volume in zip(chain, volumes, strict=True) if volume >= SMALLEST_BODY_ML]
     if len(real) < len(chain):
         instances = split_bodies(maps, real, voxel_mm)
     parted, instances = part_merged_bodies(instances, real, maps, voxel_mm)
-    return recentred(instances, parted, voxel_mm), instances
+    return with_missed_bodies(recentred(instances, parted, voxel_mm), instances, maps, voxel_mm)

@@ -14,11 +14,14 @@ from trabecula_models.synthesis.torso import FEMALE, MALE
 from trabecula_models.synthesis.variants import Variant
 
 HEALTHIVERT, VERSE010, BDMAP12 = "healthivert0007", "verse010", "bdmap12_raw"
+UPPER_SPINES = ("bdmap06_refined", "bdmap31_refined")
+"""Whose levels stand above those that a spine lacks: a slim person with much kyphosis, a large one with scoliosis."""
 SPINES = (HEALTHIVERT, VERSE010, BDMAP12, PROCEDURAL)
 SCOLIOSIS_COBB_DEG = 20.0
-HELD_OUT_EDITION = 2
+HELD_OUT_EDITION = 3
 """Raised when what is drawn changes, so that no older scene and no older score is taken for one of these. 2: the procedural column's
-upper thoracic bodies are whole (every second one was half a body)."""
+upper thoracic bodies are whole (every second one was half a body). 3: upper thoracic levels are those of real people (they were smaller
+copies of the eighth, without the wide T1 and the narrow T5 that tell levels apart)."""
 _DONORS = ("remus_vhm", "spl")
 
 
@@ -31,7 +34,7 @@ def scene_of(spine: str, variant: Variant) -> ColumnScene:
         variant=variant,
         torso=torsos[which],
         donor=_DONORS[which],
-        upper=PROCEDURAL if spine == PROCEDURAL else BDMAP12,
+        upper=UPPER_SPINES[which],
         least_cobb_deg=SCOLIOSIS_COBB_DEG if spine == VERSE010 else 0.0,
         for_testing=True,
     )

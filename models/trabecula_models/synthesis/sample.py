@@ -34,6 +34,10 @@ class SampleConfig:
     focus_jitter_mm: float = 28.0
     wear_share: float = 0.3
     """Share of samples with degenerative change; osteophytes are labelled as body."""
+    cut_share: float = 0.15
+    """Share of samples of which the scan shows only a part, from half of it on: all above or all below is air."""
+    circle_share: float = 0.08
+    """Share of samples inside a reconstruction circle of 45 to 140 mm."""
     implant_share: float = 0.06
     """Share of samples with screws, a cage or cement; labels stay those of the bone, metal outside bone is background."""
     warp: WarpRange = field(default_factory=WarpRange)
@@ -76,17 +80,17 @@ def _focus(scene: Scene, rng: np.random.Generator, jitter_mm: float) -> NDArray[
     return np.asarray(rng.uniform([0.05, 0.15, 0.1], [0.95, 0.9, 0.9]) * scene.packed_zyx.shape)
 
 
-def _cut_field(sample_hu: NDArray[np.float32], masks: list[NDArray[np.uint8]], spacing_mm: float, rng: np.random.Generator) -> None:
+def _cut_field(sample_hu: NDArray[np.float32], masks: list[NDArray[np.uint8]], config: SampleConfig, rng: np.random.Generator) -> None:
     """Cut away what a scan does not show: slices beyond its end, or all outside a reconstruction circle."""
     gone = np.zeros(sample_hu.shape, bool)
-    if rng.random() < 0.15:
+    if rng.random() < config.cut_share:
         edge = int(rng.integers(4, sample_hu.shape[0] // 2))
         gone[-edge:] |= rng.random() < 0.5
         if not gone.any():
             gone[:edge] = True
-    if rng.random() < 0.08:
+    if rng.random() < config.circle_share:
         n_y, n_x = sample_hu.shape[1:]
-        radius = rng.uniform(45, 140) / spacing_mm
+        radius = rng.uniform(45, 140) / config.spacing_mm
         y0, x0 = n_y / 2 + rng.uniform(-0.4, 0.4) * radius, n_x / 2 + rng.uniform(-0.4, 0.4) * radius
         gone |= ((np.arange(n_y)[:, None] - y0) ** 2 + (np.arange(n_x)[None] - x0) ** 2 > radius**2)[None]
     if gone.any():
@@ -143,5 +147,5 @@ def draw_sample(scene: Scene, config: SampleConfig, rng: np.random.Generator) ->
     centre_mm = ((truth >> np.uint32(16)) & np.uint32(255)).astype(np.float32) * CENTRE_STEP_MM
     heat = np.rint(255 * np.exp(-0.5 * (centre_mm / HEAT_SIGMA_MM) ** 2)).astype(np.uint8)
     level[level == T13_LEVEL] = T12_LEVEL  # the networks count in the usual column; the names are decided later
-    _cut_field(hu, [classes, heat, level], config.spacing_mm, rng)
+    _cut_field(hu, [classes, heat, level], config, rng)
     return Sample(hu_zyx=np.clip(np.rint(hu), -1024, 3071).astype(np.int16), class_zyx=classes, heat_zyx=heat, level_zyx=level)

@@ -20,7 +20,8 @@ class Task(Enum):
     REFINE = "refine"
 
 
-LOCATE_SAMPLES = SampleConfig(shape_zyx=(64, 64, 64), spacing_mm=4.0, focus_jitter_mm=70.0)
+LOCATE_SAMPLES = SampleConfig(shape_zyx=(96, 80, 96), spacing_mm=4.0, focus_jitter_mm=70.0, cut_share=0.5, circle_share=0.15)
+"""As large as what `locate` looks through at once: from a smaller piece of a chest no level can be told."""
 DELINEATE_SAMPLES = SampleConfig()
 
 
