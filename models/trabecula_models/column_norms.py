@@ -83,24 +83,22 @@ def _log_t(away: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
     return -0.5 * (HEAVY_TAILS + len(away)) * float(np.log1p(squared / HEAVY_TAILS)) - 0.5 * float(np.linalg.slogdet(covariance)[1])
 
 
-def pedicle_log_likelihood(ranks: NDArray[np.float64], distance_mm: NDArray[np.float64]) -> float:
+def pedicle_log_likelihood(norms: ColumnNorms, ranks: NDArray[np.float64], distance_mm: NDArray[np.float64]) -> float:
     """How well pedicle distances (n,) fit levels of these ranks (n,); NaN distances say nothing."""
     told = np.isfinite(distance_mm)
     if not told.any():
         return 0.0
-    norms = column_norms()
     expected = _between(ranks[told] - norms.first_rank, len(norms.log_pedicle_mm)) @ norms.log_pedicle_mm
     count = len(expected)
     covariance = np.full((count, count), PEDICLE_PERSON_SD**2) + PEDICLE_LEVEL_SD**2 * np.eye(count)
     return _log_t(np.log(distance_mm[told]) - expected, covariance)
 
 
-def tilt_log_likelihood(ranks: NDArray[np.float64], tilt_deg: NDArray[np.float64]) -> float:
+def tilt_log_likelihood(norms: ColumnNorms, ranks: NDArray[np.float64], tilt_deg: NDArray[np.float64]) -> float:
     """How well the lean of the column (n - 1,) fits levels of these ranks (n,); NaN says nothing."""
     told = np.isfinite(tilt_deg)
     if not told.any():
         return 0.0
-    norms = column_norms()
     middle = (ranks[:-1] + ranks[1:]) / 2 - 0.5 - norms.first_rank
     weights = _between(middle[told], len(norms.tilt_deg))
     covariance = weights @ norms.tilt_covariance @ weights.T + TILT_PERSON_SD_DEG**2 + TILT_STEP_SD_DEG**2 * np.eye(len(weights))

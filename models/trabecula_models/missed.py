@@ -19,15 +19,19 @@ from trabecula_models.column import BodyCandidate, chain_steps_mm
 FEWEST_STEPS = 5
 """With fewer, the median step may be that of merged bodies."""
 
+STEPS_AROUND = 4
+"""A step is compared with this many on either side: several crushed bodies shorten the steps of one part of a column."""
+
 LONG_STEP, LONG_PAIR = 1.4, 1.25
 """A step, and two steps together, over what is expected: two and three levels give 2.0 and 1.5. Without the steps beyond 1.5, two of the
-16,242 of VID are longer than the first, and one to two pairs than the second."""
+16,242 of VID are longer than the first, and one to four pairs than the second (levels counted right, or one too high)."""
 
 BOTH_LONG, TWO_LEVELS = 1.15, 1.7
 """Two long steps are three levels where each is longer than the first and neither is two levels by itself."""
 
 BONE_PROBABILITY = 0.5
-"""Where a body is put between two others, the network must see body."""
+"""Where a body is put between two others the network must see body, and so where the discs of those would be: crushed bodies all around
+make the steps of healthy ones long, but their discs are seen."""
 
 INFERRED_HEAT = 0.35
 """Half of what a well seen body has: its confidence is halved."""
@@ -39,9 +43,11 @@ Chain = list[BodyCandidate]
 
 
 def expected_steps_mm(chain: Chain) -> NDArray[np.float64]:
-    """Usual distance of each pair of neighbours at their height of the column, in a person of this size, (n - 1,) mm."""
+    """Usual distance of each pair of neighbours at their height of the column, as large as the steps around it are, (n - 1,) mm."""
     usual = np.array([candidate.usual_step_mm for candidate in chain[:-1]])
-    return np.asarray(usual * np.median(chain_steps_mm(chain) / usual))
+    ratio = chain_steps_mm(chain) / usual
+    own = [np.median(np.delete(ratio[max(k - STEPS_AROUND, 0) : k + STEPS_AROUND + 1], min(k, STEPS_AROUND))) for k in range(len(ratio))]
+    return np.asarray(usual * own)
 
 
 def with_missed_bodies(chain: Chain, instances: NDArray[np.int16], maps: ClassMaps, spacing_mm: float) -> tuple[Chain, NDArray[np.int16]]:
@@ -92,7 +98,8 @@ def _with_bodies_between(
     places = np.linspace(0.0, along[-1], between + 2)
     points = np.column_stack([np.interp(places, along, knots[:, axis]) for axis in range(3)])
     voxels = np.rint(points[1:-1]).astype(int)
-    if min(float(maps.body[tuple(voxel)]) for voxel in voxels) < BONE_PROBABILITY:
+    discs = np.rint((knots[:-1] + knots[1:]) / 2).astype(int)
+    if maps.body[tuple(np.concatenate([voxels, discs]).T)].min() < BONE_PROBABILITY:
         return chain, instances
     origin = chain[first].center_lps_mm - np.array(chain[first].voxel_zyx[::-1]) * spacing_mm
     added = [

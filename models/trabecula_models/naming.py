@@ -12,7 +12,7 @@ from math import erfc, exp, log, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from trabecula_models.column_norms import pedicle_log_likelihood, tilt_log_likelihood
+from trabecula_models.column_norms import ColumnNorms, column_norms, pedicle_log_likelihood, tilt_log_likelihood
 from trabecula_models.segmentation import NameAlternative, NameDecision
 
 _CERVICAL = tuple(f"C{i}" for i in range(1, 8))
@@ -116,6 +116,10 @@ PROCESS_REACH_RANGE_MM = 35.0
 PROCESSES_MISLEAD = 0.10
 """Share of scans whose processes say nothing at all about levels (transitional vertebrae: one in nine people, 1340 CTs)."""
 
+FORM_MISLEADS = 0.05
+"""Share of columns whose pedicles and lean say nothing: transitional vertebrae (one in nine people), poor outlines. It bounds what form can
+say for a reading to a factor of 20. Unverified: a choice."""
+
 LEVEL_SD = 1.5
 """Standard deviation of the coarse network's level, in levels, all bodies together: its errors are common to a scan. Seen: root mean square
 0.8 in 17 drawn columns and 1.0 in six real ones, at most 1.5; more is taken, as six are few."""
@@ -200,8 +204,8 @@ def _rib_seen(name: str) -> float:
     return {"C": RIB_SEEN_CERVICAL, "T": RIB_SEEN_THORACIC}.get(name[0], RIB_SEEN_LUMBAR)
 
 
-def _log_likelihood(names: tuple[str, ...], plan: ColumnPlan, last: bool, evidence: ColumnEvidence) -> float:
-    total = _shape_log_likelihood(plan.shape_ranks(names), evidence)
+def _log_likelihood(names: tuple[str, ...], last: bool, evidence: ColumnEvidence) -> float:
+    total = 0.0
     if evidence.sacrum_below > 0:
         total += np.log(evidence.sacrum_below if last else 1 - evidence.sacrum_below)
     for name, rib in zip(names, evidence.rib_probability, strict=True):
@@ -222,13 +226,13 @@ def _log_likelihood(names: tuple[str, ...], plan: ColumnPlan, last: bool, eviden
     return float(total)
 
 
-def _shape_log_likelihood(ranks: NDArray[np.float64], evidence: ColumnEvidence) -> float:
+def _form_log_likelihood(ranks: NDArray[np.float64], evidence: ColumnEvidence, norms: ColumnNorms) -> float:
     """How well pedicles and lean fit levels of these ranks."""
     total = 0.0
     if evidence.pedicle_distance_mm is not None:
-        total += pedicle_log_likelihood(ranks, evidence.pedicle_distance_mm)
+        total += pedicle_log_likelihood(norms, ranks, evidence.pedicle_distance_mm)
     if evidence.tilt_deg is not None:
-        total += tilt_log_likelihood(ranks, np.where(evidence.steps == 1, evidence.tilt_deg, np.nan))
+        total += tilt_log_likelihood(norms, ranks, np.where(evidence.steps == 1, evidence.tilt_deg, np.nan))
     return total
 
 
@@ -296,7 +300,7 @@ def _process_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence, si
     return float(np.logaddexp(log(1 - PROCESSES_MISLEAD) + by_body, log(PROCESSES_MISLEAD) + nothing))
 
 
-def _readings(evidence: ColumnEvidence) -> list[tuple[float, tuple[str, ...], ColumnPlan]]:
+def _readings(evidence: ColumnEvidence, norms: ColumnNorms) -> list[tuple[float, tuple[str, ...], ColumnPlan]]:
     """All readings (log probability, names, plan) that the chain's length allows."""
     positions = evidence.positions
     found = []
@@ -305,18 +309,26 @@ def _readings(evidence: ColumnEvidence) -> list[tuple[float, tuple[str, ...], Co
             names = tuple(plan.names[first + p] for p in positions)
             last = first + int(positions[-1]) == len(plan.names) - 1
             # A scan says nothing of variants outside it: their prior counts only where the reading shows them.
-            found.append((np.log(plan.prior) + _log_likelihood(names, plan, last, evidence), names, plan))
-    return found
+            found.append((log(plan.prior) + _log_likelihood(names, last, evidence), names, plan))
+    forms = np.array([_form_log_likelihood(plan.shape_ranks(names), evidence, norms) for _, names, plan in found])
+    # A form that misleads fits every reading as well as it fits the best.
+    bounded = np.logaddexp(log(1 - FORM_MISLEADS) + forms, log(FORM_MISLEADS) + forms.max(initial=-np.inf))
+    return [(likelihood + float(form), names, plan) for (likelihood, names, plan), form in zip(found, bounded, strict=True)]
 
 
-def name_column(evidence: ColumnEvidence) -> NamedColumn:
+def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> NamedColumn:
     """The most probable names of a chain, each level once and in order, and how sure they are.
+
+    Parameters
+    ----------
+    evidence : what was seen.
+    norms : what columns look like; default: the norms that come with the package.
 
     Raises
     ------
     ValueError : the chain is longer than any column (more than 25 levels).
     """
-    readings = _readings(evidence)
+    readings = _readings(evidence, norms or column_norms())
     if not readings:
         raise ValueError("the chain is longer than a human column")
     logs = np.array([reading[0] for reading in readings])

@@ -55,6 +55,20 @@ def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
     assert lower < 0.1
 
 
+@pytest.mark.parametrize("lean_deg", [-40.0, -20.0, 15.0])
+def test_ribs_are_looked_for_along_a_column_that_leans_as_it_does_at_the_top_of_a_chest(lean_deg: float) -> None:
+    grid = analysis_grid(LOW, HIGH, VOXEL_MM)
+    lean = np.radians(lean_deg)
+    up, back = np.array([0.0, np.sin(lean), np.cos(lean)]), np.array([0.0, np.cos(lean), -np.sin(lean)])
+    centers = [index * -22.0 * up for index in (0, 1)]
+    leaning = [BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=center, heat=1.0) for center in centers]
+    heads = [centers[0] + [side * 20.0, 0.0, 0.0] + 16.0 * back + 8.0 * up for side in (-1, 1)]
+    voxels = np.indices(grid.shape_zyx).reshape(3, -1)[::-1].T
+    away = np.min([np.linalg.norm(grid.to_lps(voxels) - head, axis=1) for head in heads], axis=0)
+    upper, lower = rib_probability(leaning, (away < 5.0).reshape(grid.shape_zyx), grid, LOW, HIGH)
+    assert (upper > 0.9, lower < 0.1) == (True, True)
+
+
 @pytest.mark.parametrize("lengths_mm", [(25.0, 38.0), (55.0, 20.0)])
 def test_the_longer_rib_is_measured_from_head_to_tip(lengths_mm: tuple[float, float]) -> None:
     maps, grid = rods(lengths_mm)
