@@ -19,6 +19,8 @@ SMALLEST_COLUMN_ML = 12.0
 SIDE_MARGIN_MM, FRONT_MARGIN_MM, BACK_MARGIN_MM, END_MARGIN_MM = 48.0, 22.0, 60.0, 24.0
 """Room around the bodies: ribs leave within 48 mm, the spinous process ends within 60 mm behind the body's back wall."""
 
+WINDOW_ZYX = (96, 96, 112)
+"""What the network looks through at once, in voxels: 384 x 384 x 448 mm, in one piece most trunks."""
 
 FURTHER_DOWN_MM, LEFT_BELOW_MM, BEND_MM = 150.0, 20.0, 20.0
 """Where the crop ends above a sacrum that was not seen, it is taken further down by the first (four lumbar levels), if the scan goes on by
@@ -67,7 +69,7 @@ def locate_column(volume: Volume, runner: NetworkRunner, progress: Callable[[flo
     """
     grid = coarse_grid(volume, runner.bundle.spacing_mm)
     coarse = volume.resample(grid)
-    out = runner.run(coarse.hu_zyx, window_zyx=(96, 96, 112), overlap=0.25, progress=progress)
+    out = runner.run(coarse.hu_zyx, window_zyx=WINDOW_ZYX, overlap=0.25, progress=progress)
     probability = softmax_classes(out[: len(CLASS_NAMES)])
     body, posterior, disc, sacrum = probability[1], probability[2], probability[3], probability[4]
     front = body + disc + sacrum

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trabecula_models.bundle import load_bundle
+from trabecula_models.locate import WINDOW_ZYX as LOCATE_WINDOW_ZYX
 from trabecula_models.networks import NetworkConfig, build_network, load_network
 from trabecula_models.training.config import Task
 from trabecula_models.training.losses import LEVEL_MIDDLE, LEVEL_SCALE
@@ -24,7 +25,7 @@ from trabecula_models.training.pictures import draw_prediction
 from trabecula_models.training.predict import find_bodies, predict
 from trabecula_models.training.real_cases import DEVELOPMENT_CASES, RealCase, load_case
 
-WINDOWS = {2.0: (96, 80, 80), 1.5: (112, 96, 96), 4.0: (64, 64, 64)}
+WINDOWS = {2.0: (96, 80, 80), 1.5: (112, 96, 96), 4.0: LOCATE_WINDOW_ZYX}
 
 
 def read_checkpoint(path: Path, config: NetworkConfig | None = None) -> nn.Module:
