@@ -120,6 +120,10 @@ FORM_MISLEADS = 0.05
 """Share of columns whose pedicles and lean say nothing: transitional vertebrae (one in nine people), poor outlines. It bounds what form can
 say for a reading to a factor of 20. Unverified: a choice."""
 
+FORM_CONTRADICTS = 5.0
+"""Names are not certain where the column's form is this much (in log likelihood) more like that of another reading: a body may have been
+missed or counted twice (10.8 in a held-out column with two bodies under one peak; at most 3.8 in 31 named rightly and certain)."""
+
 LEVEL_SD = 1.5
 """Standard deviation of the coarse network's level, in levels, all bodies together: its errors are common to a scan. Seen: root mean square
 0.8 in 17 drawn columns and 1.0 in six real ones, at most 1.5; more is taken, as six are few."""
@@ -300,8 +304,18 @@ def _process_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence, si
     return float(np.logaddexp(log(1 - PROCESSES_MISLEAD) + by_body, log(PROCESSES_MISLEAD) + nothing))
 
 
-def _readings(evidence: ColumnEvidence, norms: ColumnNorms) -> list[tuple[float, tuple[str, ...], ColumnPlan]]:
-    """All readings (log probability, names, plan) that the chain's length allows."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Reading:
+    """A possible list of names with its log probability, and how well the column's form alone fits it (log, against the best one)."""
+
+    log_probability: float
+    names: tuple[str, ...]
+    plan: ColumnPlan
+    form: float
+
+
+def _readings(evidence: ColumnEvidence, norms: ColumnNorms) -> list[_Reading]:
+    """All readings that the chain's length allows."""
     positions = evidence.positions
     found = []
     for plan in COLUMN_PLANS:
@@ -311,9 +325,13 @@ def _readings(evidence: ColumnEvidence, norms: ColumnNorms) -> list[tuple[float,
             # A scan says nothing of variants outside it: their prior counts only where the reading shows them.
             found.append((log(plan.prior) + _log_likelihood(names, last, evidence), names, plan))
     forms = np.array([_form_log_likelihood(plan.shape_ranks(names), evidence, norms) for _, names, plan in found])
+    forms -= forms.max(initial=-np.inf)
     # A form that misleads fits every reading as well as it fits the best.
-    bounded = np.logaddexp(log(1 - FORM_MISLEADS) + forms, log(FORM_MISLEADS) + forms.max(initial=-np.inf))
-    return [(likelihood + float(form), names, plan) for (likelihood, names, plan), form in zip(found, bounded, strict=True)]
+    bounded = np.logaddexp(log(1 - FORM_MISLEADS) + forms, log(FORM_MISLEADS))
+    return [
+        _Reading(log_probability=likelihood + float(limited), names=names, plan=plan, form=float(form))
+        for (likelihood, names, plan), form, limited in zip(found, forms, bounded, strict=True)
+    ]
 
 
 def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> NamedColumn:
@@ -331,14 +349,15 @@ def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> N
     readings = _readings(evidence, norms or column_norms())
     if not readings:
         raise ValueError("the chain is longer than a human column")
-    logs = np.array([reading[0] for reading in readings])
+    logs = np.array([reading.log_probability for reading in readings])
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
     by_names: dict[tuple[str, ...], float] = {}
-    for weight, (_, names, _plan) in zip(weights, readings, strict=True):
-        by_names[names] = by_names.get(names, 0.0) + float(weight)
+    for weight, reading in zip(weights, readings, strict=True):
+        by_names[reading.names] = by_names.get(reading.names, 0.0) + float(weight)
     best = max(by_names, key=lambda names: by_names[names])
-    plan = max((reading for reading in readings if reading[1] == best), key=lambda reading: reading[0])[2]
+    chosen = max((reading for reading in readings if reading.names == best), key=lambda reading: reading.log_probability)
+    plan = chosen.plan
     ranks = np.array([_USUAL_RANK[name] for name in best])
     shifts: dict[int, float] = {}
     for names, weight in by_names.items():
@@ -356,7 +375,8 @@ def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> N
     # One in thirteen people has 23 or 25 mobile vertebrae, one in twelve 11 or 13 pairs of ribs (Tins 2016; 1340 CTs): from the sacrum
     # alone, or from the last rib alone, the count may be off by one.
     counted = "first_rib" in anchors or {"sacrum", "last_rib"} <= set(anchors)
-    certain = sure and counted and usual and evidence.all_seen and bool((evidence.steps == 1).all())
+    whole = evidence.all_seen and bool((evidence.steps == 1).all()) and chosen.form > -FORM_CONTRADICTS
+    certain = sure and counted and usual and whole
     alternatives = tuple(
         NameAlternative(shift=shift, probability=round(weight, 4))
         for shift, weight in sorted(shifts.items(), key=lambda item: -item[1])

@@ -50,18 +50,22 @@ def test_form_makes_a_chest_without_anchors_far_more_probable() -> None:
     assert max(unanchored(8, 11, shape=False).confidence) < 0.6
 
 
-@pytest.mark.parametrize("shift", [-2, -1])
-def test_form_alone_never_outweighs_ribs_and_sacrum(shift: int) -> None:
+@pytest.mark.parametrize(("shift", "certain"), [(-2, False), (-1, False), (0, True)])
+def test_form_alone_never_outweighs_ribs_and_sacrum_but_makes_them_uncertain_where_it_contradicts(shift: int, certain: bool) -> None:
     evidence = ColumnEvidence(
         steps=np.ones(6, dtype=int),
         steps_mm=np.full(6, 34.0),
         sacrum_below=0.985,
         rib_probability=np.array([0.95, 0.95, *[0.05] * 5]),
         level_index=np.full(7, np.nan),
+        last_rib_length_mm=105.0,
+        shortest_last_rib_mm=100.0,
         pedicle_distance_mm=usual_pedicles_mm(17 + shift, 7),
         tilt_deg=usual_tilt_deg(17 + shift, 7),
     )
-    assert name_column(evidence).names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
+    named = name_column(evidence)
+    assert named.names == ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
+    assert named.decision.certain == certain
 
 
 def test_the_form_of_one_level_further_down_fits_worse_at_every_level() -> None:
