@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate, body_axes
+from trabecula_models.level_evidence import RIB_BORNE
 from trabecula_models.locate import LocatedColumn
-from trabecula_models.naming import RIB_BORNE
 from trabecula_morphometry.volume import Grid, Volume
 
 SACRUM_LEAST_ML, SACRUM_SURE_ML = 8.0, 25.0

@@ -56,17 +56,19 @@ class NetworkRunner:
         *,
         window_zyx: tuple[int, int, int],
         overlap: float = 0.3,
+        least_zyx: tuple[int, int, int] = (1, 1, 1),
         mirrored: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
         """Raw output channels (channels, z, y, x) of the network for HU on the network's own grid.
 
         ``mirrored`` shows the network the left-right mirror image and turns its answer back: another look at the same volume.
-        Volumes smaller than a window are padded with air; windows are multiples of 16 voxels as the network's pooling asks.
+        Windows shrink with the volume, to no less than ``least_zyx``, and are multiples of 16 voxels as the network's pooling asks; what a
+        volume lacks is air.
         Besides the answer, memory holds one window's activations and two volumes of the input's size.
         """
         size = np.array(hu_zyx.shape)
-        window = np.array([min(w, int(np.ceil(n / 16)) * 16) for w, n in zip(window_zyx, size, strict=True)])
+        window = np.array([min(w, int(np.ceil(max(n, least) / 16)) * 16) for w, n, least in zip(window_zyx, size, least_zyx, strict=True)])
         padding = np.maximum(window - size, 0)
         before = padding // 2
         image = hu_zyx

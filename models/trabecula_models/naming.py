@@ -7,17 +7,24 @@ alternatives, and the decision says it is uncertain unless one reading clearly w
 """
 
 from dataclasses import dataclass, field
-from math import erfc, exp, log, pi, sqrt
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trabecula_models.column_norms import ColumnNorms, column_norms, pedicle_log_likelihood, tilt_log_likelihood
+from trabecula_models.column_norms import ColumnNorms, column_norms
+from trabecula_models.level_evidence import (
+    CERVICAL,
+    LUMBAR,
+    RIB_BORNE,
+    THORACIC,
+    USUAL_RANK,
+    ColumnEvidence,
+    form_log_likelihood,
+    last_bearing,
+    level_log_likelihood,
+)
 from trabecula_models.segmentation import NameAlternative, NameDecision
-
-_CERVICAL = tuple(f"C{i}" for i in range(1, 8))
-_THORACIC = tuple(f"T{i}" for i in range(1, 13))
-_LUMBAR = tuple(f"L{i}" for i in range(1, 6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +41,7 @@ class ColumnPlan:
 
     def shape_ranks(self, names: tuple[str, ...]) -> NDArray[np.float64]:
         """Ranks (n,) that some of the plan's levels look like."""
-        return np.array([self.looks_like.get(name, _USUAL_RANK[name]) for name in names])
+        return np.array([self.looks_like.get(name, USUAL_RANK[name]) for name in names])
 
 
 _LAST_OF_SIX = {"L5": 22.4, "L6": 23.5}
@@ -45,43 +52,15 @@ _FOUR_FOR_FIVE = {"L1": 19.0, "L2": 20.3, "L3": 21.7, "L4": 23.0}
 
 COLUMN_PLANS: tuple[ColumnPlan, ...] = (
     # Shares: 24 + 1 mobile vertebrae 18 of 418, 24 - 1 14 of 418 (Tins 2016); 11 pairs of ribs 8 %, 13 pairs 0.4 % of 1340 CTs.
-    ColumnPlan(names=_CERVICAL + _THORACIC + _LUMBAR, prior=0.90),
-    ColumnPlan(names=(*_CERVICAL, *_THORACIC, *_LUMBAR, "L6"), prior=0.043, variant="L6", looks_like=_LAST_OF_SIX),
-    ColumnPlan(names=_CERVICAL + _THORACIC + _LUMBAR[:-1], prior=0.034, variant="four_lumbar", looks_like=_FOUR_FOR_FIVE),
-    ColumnPlan(names=(*_CERVICAL, *_THORACIC, "T13", *_LUMBAR), prior=0.004, variant="T13"),
-    ColumnPlan(names=_CERVICAL + _THORACIC[:-1] + _LUMBAR, prior=0.015, variant="T11_last"),
+    ColumnPlan(names=CERVICAL + THORACIC + LUMBAR, prior=0.90),
+    ColumnPlan(names=(*CERVICAL, *THORACIC, *LUMBAR, "L6"), prior=0.043, variant="L6", looks_like=_LAST_OF_SIX),
+    ColumnPlan(names=CERVICAL + THORACIC + LUMBAR[:-1], prior=0.034, variant="four_lumbar", looks_like=_FOUR_FOR_FIVE),
+    ColumnPlan(names=(*CERVICAL, *THORACIC, "T13", *LUMBAR), prior=0.004, variant="T13"),
+    ColumnPlan(names=CERVICAL + THORACIC[:-1] + LUMBAR, prior=0.015, variant="T11_last"),
 )
-
-_USUAL_RANK: dict[str, float] = {name: float(rank) for rank, name in enumerate(_CERVICAL + _THORACIC + _LUMBAR)} | {"T13": 18.5, "L6": 24.0}
-"""Rank in the usual column, C1 = 0; T13 lies between T12 and L1, L6 below L5."""
 
 SACRUM_ANCHOR_PROBABILITY = 0.9
 """A sacrum seen less surely than this counts in the reading, but is not named as what the names were counted from."""
-
-RIB_SEEN = {"T12": 0.88, "T13": 0.75, "T11": 0.95, "L1": 0.06}
-"""Chance to find a rib beside a level: the 12th is thin and may be missing, and a transverse process of L1 can pass for one."""
-RIB_SEEN_THORACIC, RIB_SEEN_LUMBAR, RIB_SEEN_CERVICAL = 0.96, 0.03, 0.02
-"""Cervical ribs: 0.5-1 % of people; a thirteenth rib at the top of a full thorax must not pass for one."""
-
-RIB_BORNE = 0.5
-"""A body bears a rib where the chance of it is above this."""
-
-HYPOPLASTIC_RIB_MM, HYPOPLASTIC_SHARE = 38.0, 0.126
-"""A twelfth rib shorter than this is hypoplastic (Yun 2018); 12.6 % of 551 people had one (whole-spine CT, Skeletal Radiol 2025)."""
-
-LUMBAR_RIB_MM = 60.0
-"""Longest rib that hangs on a thirteenth thoracic or a first lumbar vertebra, with the outline's error. Unverified: 43 mm and less in the
-thirteenth ribs that this project draws, no table of real ones found."""
-
-RIB_LENGTH_MM: dict[str, tuple[float, float]] = {"T12": (105.0, 30.0), "T11": (160.0, 35.0)}
-"""Head to tip, mean and standard deviation. The twelfth rib is usually 110 mm along its curve (Aubert 1981, 244 urographies); measured
-straight: 71-136 mm in four people, the eleventh 97-184 in two and beyond 119 in a third (Visible Human, TotalSegmentator s0046 and
-example, one CT)."""
-HIGHER_RIB_LENGTH_MM = (200.0, 35.0)
-"""The eighth to the tenth (Visible Human: 209-236 mm; s0046, a small person: 127-165)."""
-
-LEAST_LENGTH_LIKELIHOOD, LEAST_LONGER = 5e-4, 0.02
-"""Per mm, and for "longer than seen". No length of a rib rules a name out: ribs break, are resected, and an outline can end early."""
 
 SHORT_RIB_MM = 45.0
 """Where the last body with ribs has one shorter than this, its name is a matter of convention: to VerSe'20 the first vertebra whose ribs
@@ -89,32 +68,8 @@ are both under 40 mm is L1, to others a T12 with short ribs, and a thirteenth ri
 can be long on the other (held-out T13 79 and 99: 35 and 40 mm beside 82 and 77). 5 mm are added for the outline. Names are not certain
 then, unless the ribs were counted from the first one down."""
 
-SHORT_LAST_RIB = "short_last_rib"
-
-PROCESS_REACH_MM: dict[str, float] = {
-    **dict(zip(("T9", "T10", "T11", "T12", "T13"), (30.0, 29.0, 25.0, 23.0, 24.0), strict=True)),
-    **dict(zip((*_LUMBAR, "L6"), (36.5, 39.5, 43.5, 43.5, 45.0, 45.5), strict=True)),
-}
-"""How far transverse processes reach from the middle: half the width over them in the true masks of four real spines that the networks
-learn from (T12 44-48 mm, L1 69-80 mm, L3 80-95 mm); no length changes as much from one level to the next (processes shorten down to T12
-and lengthen from L1 on in 4,080 dry vertebrae too, Clinical Anatomy 24:858, 2011). The sixth lumbar one is drawn from the fifth."""
-HIGHER_PROCESS_REACH_MM = 31.0
-"""T1 to T8, where ribs tell more."""
-PROCESS_REACH_SD_MM = 3.5
-"""From level to level of one person (lumbar levels of six real CTs as the product sees them: 1 to 4 mm, root mean square 2.6; a little
-more is taken, as six people are few)."""
-PROCESS_SIZE_SD = 0.10
-"""Spread of the logarithm of a person's processes over what the height of the column lets expect: collapsed and bent columns keep their
-processes (the same six CTs: -3 to +19 %, standard deviation 8 %)."""
-_PROCESS_SIZES = tuple(PROCESS_SIZE_SD * deviations for deviations in (-2.0, -1.0, 0.0, 1.0, 2.0))
-
-PROCESS_CUT_SHORT = {"L": 0.25, "T": 0.10}
-"""How often an outlined process says nothing: thin lumbar ones are lost in noise and thick slices (ircadb1-01: 30 mm of 33 at L1).
-Unverified: a choice; 0.4 gave the same names in eight columns."""
-PROCESS_REACH_RANGE_MM = 35.0
-"""Such reaches lie anywhere over this length (15 to 50 mm)."""
-PROCESSES_MISLEAD = 0.10
-"""Share of scans whose processes say nothing at all about levels (transitional vertebrae: one in nine people, 1340 CTs)."""
+SHORT_LAST_RIB, T12_WITHOUT_RIBS = "short_last_rib", "T12_without_ribs"
+"""The second, too, is a matter of convention: to VerSe'20 a twelfth vertebra without ribs is the first of six lumbar ones."""
 
 FORM_MISLEADS = 0.05
 """Share of columns whose pedicles and lean say nothing: transitional vertebrae (one in nine people), poor outlines. It bounds what form can
@@ -124,73 +79,11 @@ FORM_CONTRADICTS = 5.0
 """Names are not certain where the column's form is this much (in log likelihood) more like that of another reading: a body may have been
 missed or counted twice (10.8 in a held-out column with two bodies under one peak; at most 3.8 in 31 named rightly and certain)."""
 
-LEVEL_SD = 1.5
-"""Standard deviation of the coarse network's level, in levels, all bodies together: its errors are common to a scan. Seen: root mean square
-0.8 in 17 drawn columns and 1.0 in six real ones, at most 1.5; more is taken, as six are few."""
-
-TYPICAL_STEP_MM: dict[str, float] = {
-    **dict(zip(_CERVICAL, (16.0, 17.0, 17.0, 17.0, 17.0, 17.5, 18.5), strict=True)),
-    **dict(zip(_THORACIC, (19.5, 20.5, 21.0, 21.5, 22.0, 22.5, 23.3, 24.2, 25.5, 27.3, 29.8, 32.4), strict=True)),
-    **dict(zip(_LUMBAR, (34.6, 35.8, 36.5, 36.3, 36.0), strict=True)),
-}
-"""Distance from a body's centre to the next one below, mm: T12-L5 from the VID data set, above from vertebra and disc heights of
-women and men; cervical ones from general knowledge."""
-
-
-def usual_step_mm(level_index: float) -> float:
-    """Distance to the next body at a level counted from C1 = 0, as the coarse network gives it."""
-    names = _CERVICAL + _THORACIC + _LUMBAR
-    return TYPICAL_STEP_MM[names[min(max(round(level_index), 0), len(names) - 1)]]
-
-
-STEP_SIZE_SD, STEP_SHAPE_SD = 0.10, 0.12
-"""Spread of the logarithm of the steps: common to one person (body size), and from level to level (VID: 8 %; collapse and errors of
-the centres widen it)."""
-
 CERTAIN_PROBABILITY, LEAST_EXACT_PROBABILITY = 0.93, 0.85
 """Names are called certain when readings shifted by a level share less than the rest of the first, and the exact list has the second."""
 
 ALTERNATIVE_PROBABILITY, UNLISTED_PROBABILITY = 0.01, 0.001
 """Readings are listed from the first on; where names are open and none reaches it, both neighbours are, with at least the second."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ColumnEvidence:
-    """What was seen of a chain of n bodies, cranial to caudal.
-
-    Parameters
-    ----------
-    steps : (n - 1,) levels from each body to the next: 1, or 2 where a body between was missed.
-    steps_mm : (n - 1,) centre distances, mm.
-    sacrum_below : chance that the last body is the last lumbar one, by a sacrum right below it; 0 where none was seen.
-    rib_probability : (n,) chance that a rib is attached, from its voxels; NaN where ribs could not be seen.
-    last_rib_length_mm : length of the longer rib of the lowest body that bears one, as far as it is seen; NaN unknown.
-    last_rib_whole : whether its tip is in view.
-    shortest_last_rib_mm : length of the shortest rib of that body whose tip is in view; NaN where none is.
-    level_index : (n,) the coarse network's level counted from C1 = 0 (T1 = 7, L1 = 19); NaN where it says nothing.
-    process_reach_mm : (n,) how far the transverse processes reach to the side, mm; NaN where they are out of view.
-    pedicle_distance_mm : (n,) how far apart the pedicle roots stand, mm; NaN where one is not seen.
-    tilt_deg : (n - 1,) how far the line from each centre to the one above leans back, degrees.
-    all_seen : whether every body was seen as one, none inferred from the distance of its neighbours.
-    """
-
-    steps: NDArray[np.int_]
-    steps_mm: NDArray[np.float64]
-    sacrum_below: float
-    rib_probability: NDArray[np.float64]
-    level_index: NDArray[np.float64]
-    last_rib_length_mm: float = float("nan")
-    last_rib_whole: bool = True
-    shortest_last_rib_mm: float = float("nan")
-    process_reach_mm: NDArray[np.float64] | None = None
-    pedicle_distance_mm: NDArray[np.float64] | None = None
-    tilt_deg: NDArray[np.float64] | None = None
-    all_seen: bool = True
-
-    @property
-    def positions(self) -> NDArray[np.int_]:
-        """Rank of each body below the first one."""
-        return np.concatenate([[0], np.cumsum(self.steps)]).astype(int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,108 +93,6 @@ class NamedColumn:
     names: tuple[str, ...]
     confidence: tuple[float, ...]
     decision: NameDecision
-
-
-def _rib_seen(name: str) -> float:
-    if name in RIB_SEEN:
-        return RIB_SEEN[name]
-    return {"C": RIB_SEEN_CERVICAL, "T": RIB_SEEN_THORACIC}.get(name[0], RIB_SEEN_LUMBAR)
-
-
-def _log_likelihood(names: tuple[str, ...], last: bool, evidence: ColumnEvidence) -> float:
-    total = 0.0
-    if evidence.sacrum_below > 0:
-        total += np.log(evidence.sacrum_below if last else 1 - evidence.sacrum_below)
-    for name, rib in zip(names, evidence.rib_probability, strict=True):
-        if np.isfinite(rib):
-            expected = _rib_seen(name)
-            total += np.log(rib * expected + (1 - rib) * (1 - expected))
-    last_bearing = _last_bearing(evidence.rib_probability)
-    if last_bearing is not None and np.isfinite(evidence.last_rib_length_mm):
-        total += _rib_length_log_likelihood(names[last_bearing], evidence.last_rib_length_mm, evidence.last_rib_whole)
-    ratios = _step_ratios(names, evidence)
-    total += _step_log_likelihood(ratios) + _process_log_likelihood(names, evidence, _size(ratios))
-    heard = np.isfinite(evidence.level_index)
-    if heard.any():
-        # T13 takes rank 19 as L1 does; the coarse network knows the usual column only.
-        ranks = np.array([_USUAL_RANK[name] for name in names])
-        offset = float(np.median(evidence.level_index[heard] - ranks[heard]))
-        total += -0.5 * min((offset / LEVEL_SD) ** 2, 16.0)
-    return float(total)
-
-
-def _form_log_likelihood(ranks: NDArray[np.float64], evidence: ColumnEvidence, norms: ColumnNorms) -> float:
-    """How well pedicles and lean fit levels of these ranks."""
-    total = 0.0
-    if evidence.pedicle_distance_mm is not None:
-        total += pedicle_log_likelihood(norms, ranks, evidence.pedicle_distance_mm)
-    if evidence.tilt_deg is not None:
-        total += tilt_log_likelihood(norms, ranks, np.where(evidence.steps == 1, evidence.tilt_deg, np.nan))
-    return total
-
-
-def _last_bearing(rib_probability: NDArray[np.float64]) -> int | None:
-    """Index of the last body that bears a rib, where the one below it is seen to bear none."""
-    bearing = np.flatnonzero(rib_probability > RIB_BORNE)
-    seen_below = len(bearing) > 0 and bearing[-1] + 1 < len(rib_probability) and np.isfinite(rib_probability[bearing[-1] + 1])
-    return int(bearing[-1]) if seen_below else None
-
-
-def _rib_length_log_likelihood(name: str, length_mm: float, whole: bool) -> float:
-    """How well a rib of this length hangs on a level; of one that leaves the view only that it is longer counts."""
-    if name == "T13" or name[0] == "L":
-        density, longer = float(length_mm <= LUMBAR_RIB_MM) / LUMBAR_RIB_MM, max(1 - length_mm / LUMBAR_RIB_MM, 0.0)
-    else:
-        mean, deviation = RIB_LENGTH_MM.get(name, HIGHER_RIB_LENGTH_MM)
-        density = float(np.exp(-0.5 * ((length_mm - mean) / deviation) ** 2)) / (deviation * sqrt(2 * pi))
-        longer = 0.5 * erfc((length_mm - mean) / (deviation * sqrt(2)))
-        if name == "T12":
-            short, short_longer = float(length_mm <= HYPOPLASTIC_RIB_MM) / HYPOPLASTIC_RIB_MM, max(1 - length_mm / HYPOPLASTIC_RIB_MM, 0.0)
-            density = (1 - HYPOPLASTIC_SHARE) * density + HYPOPLASTIC_SHARE * short
-            longer = (1 - HYPOPLASTIC_SHARE) * longer + HYPOPLASTIC_SHARE * short_longer
-    return log(max(density, LEAST_LENGTH_LIKELIHOOD)) if whole else log(max(longer, LEAST_LONGER))
-
-
-def _step_ratios(names: tuple[str, ...], evidence: ColumnEvidence) -> NDArray[np.float64]:
-    """Logarithm of each step between neighbours over the usual one at these names; none over a body that was missed."""
-    usual = evidence.steps == 1
-    expected = np.array([TYPICAL_STEP_MM.get(name, 34.0) for name in names[:-1]])
-    ratios: NDArray[np.float64] = np.clip(np.log(evidence.steps_mm[usual] / expected[usual]), -0.6, 0.6)
-    return ratios
-
-
-def _size(ratios: NDArray[np.float64]) -> float:
-    """Logarithm of how large the person is against the usual one, drawn towards nothing unusual where few steps tell."""
-    return float(ratios.sum() / (len(ratios) + (STEP_SHAPE_SD / STEP_SIZE_SD) ** 2))
-
-
-def _step_log_likelihood(ratios: NDArray[np.float64]) -> float:
-    """How well the centre distances fit the names, whatever the size of the person."""
-    size = _size(ratios)
-    return float(-0.5 * (size / STEP_SIZE_SD) ** 2 - 0.5 * np.minimum(((ratios - size) / STEP_SHAPE_SD) ** 2, 6.0).sum())
-
-
-def _process_log_likelihood(names: tuple[str, ...], evidence: ColumnEvidence, size: float) -> float:
-    """How well the transverse processes fit the names, beside bodies that bear no rib (its neck runs along the process).
-
-    ``size`` is the logarithm of the person's size against the usual one: a small one has short processes at every level. What tells is
-    how they change from level to level, so the processes' own size is left open within its spread.
-    """
-    if evidence.process_reach_mm is None:
-        return 0.0
-    told = np.flatnonzero(np.isfinite(evidence.process_reach_mm) & ~(evidence.rib_probability > RIB_BORNE))
-    reach_mm = evidence.process_reach_mm[told]
-    expected_mm = np.array([PROCESS_REACH_MM.get(names[index], HIGHER_PROCESS_REACH_MM) for index in told])
-    cut_short = np.array([PROCESS_CUT_SHORT["L" if names[index][0] == "L" else "T"] for index in told])
-    by_size = []
-    for larger in _PROCESS_SIZES:
-        away = (reach_mm - exp(size + larger) * expected_mm) / PROCESS_REACH_SD_MM
-        seen = (1 - cut_short) * np.exp(-0.5 * away**2) / (PROCESS_REACH_SD_MM * sqrt(2 * pi))
-        by_size.append(-0.5 * (larger / PROCESS_SIZE_SD) ** 2 + float(np.log(seen + cut_short / PROCESS_REACH_RANGE_MM).sum()))
-    weight = log(sum(exp(-0.5 * (larger / PROCESS_SIZE_SD) ** 2) for larger in _PROCESS_SIZES))
-    by_body = float(np.logaddexp.reduce(by_size)) - weight
-    nothing = -len(told) * log(PROCESS_REACH_RANGE_MM)
-    return float(np.logaddexp(log(1 - PROCESSES_MISLEAD) + by_body, log(PROCESSES_MISLEAD) + nothing))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -323,8 +114,8 @@ def _readings(evidence: ColumnEvidence, norms: ColumnNorms) -> list[_Reading]:
             names = tuple(plan.names[first + p] for p in positions)
             last = first + int(positions[-1]) == len(plan.names) - 1
             # A scan says nothing of variants outside it: their prior counts only where the reading shows them.
-            found.append((log(plan.prior) + _log_likelihood(names, last, evidence), names, plan))
-    forms = np.array([_form_log_likelihood(plan.shape_ranks(names), evidence, norms) for _, names, plan in found])
+            found.append((log(plan.prior) + level_log_likelihood(names, last, evidence), names, plan))
+    forms = np.array([form_log_likelihood(plan.shape_ranks(names), evidence, norms) for _, names, plan in found])
     forms -= forms.max(initial=-np.inf)
     # A form that misleads fits every reading as well as it fits the best.
     bounded = np.logaddexp(log(1 - FORM_MISLEADS) + forms, log(FORM_MISLEADS))
@@ -358,10 +149,10 @@ def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> N
     best = max(by_names, key=lambda names: by_names[names])
     chosen = max((reading for reading in readings if reading.names == best), key=lambda reading: reading.log_probability)
     plan = chosen.plan
-    ranks = np.array([_USUAL_RANK[name] for name in best])
+    ranks = np.array([USUAL_RANK[name] for name in best])
     shifts: dict[int, float] = {}
     for names, weight in by_names.items():
-        shift = int(np.rint(np.median([_USUAL_RANK[name] for name in names] - ranks)))
+        shift = int(np.rint(np.median([USUAL_RANK[name] for name in names] - ranks)))
         if names != best:
             shifts[shift] = shifts.get(shift, 0.0) + weight
     confidence = tuple(float(sum(weight for names, weight in by_names.items() if names[index] == name)) for index, name in enumerate(best))
@@ -370,8 +161,8 @@ def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> N
     # Readings that move no lumbar name (a 12th vertebra without ribs called T11 or L1 at the top) show in the levels' own confidence.
     moved = sum(weight for shift, weight in shifts.items() if shift != 0)
     sure = 1.0 - moved >= CERTAIN_PROBABILITY and by_names[best] >= LEAST_EXACT_PROBABILITY
-    short_last_rib = "last_rib" in anchors and evidence.shortest_last_rib_mm < SHORT_RIB_MM
-    usual = shown_variant is None and (not short_last_rib or "first_rib" in anchors)
+    open_last_rib = _open_last_rib(best, anchors, evidence)
+    usual = shown_variant is None and (open_last_rib is None or "first_rib" in anchors)
     # One in thirteen people has 23 or 25 mobile vertebrae, one in twelve 11 or 13 pairs of ribs (Tins 2016; 1340 CTs): from the sacrum
     # alone, or from the last rib alone, the count may be off by one.
     counted = "first_rib" in anchors or {"sacrum", "last_rib"} <= set(anchors)
@@ -387,7 +178,7 @@ def name_column(evidence: ColumnEvidence, norms: ColumnNorms | None = None) -> N
         alternatives = tuple(
             NameAlternative(shift=shift, probability=max(round(shifts.get(shift, 0.0), 4), UNLISTED_PROBABILITY)) for shift in (-1, 1)
         )
-    variants = tuple(variant for variant in (shown_variant, SHORT_LAST_RIB if short_last_rib else None) if variant)
+    variants = tuple(variant for variant in (shown_variant, open_last_rib) if variant)
     decision = NameDecision(certain=certain, anchors=anchors, variants=variants, alternatives=alternatives)
     return NamedColumn(names=best, confidence=confidence, decision=decision)
 
@@ -398,13 +189,23 @@ def _anchors(names: tuple[str, ...], evidence: ColumnEvidence) -> tuple[str, ...
     if evidence.sacrum_below >= SACRUM_ANCHOR_PROBABILITY:
         anchors.append("sacrum")
     ribs = evidence.rib_probability
-    if _last_bearing(ribs) is not None:
+    if last_bearing(ribs) is not None:
         anchors.append("last_rib")
     with_rib = np.flatnonzero(ribs > RIB_BORNE)
     # The body above must be seen to bear none: beside one cut by the top of the image ribs may only be out of view.
     if len(with_rib) and with_rib[0] > 0 and np.isfinite(ribs[with_rib[0] - 1]) and names[with_rib[0]] == "T1":
         anchors.append("first_rib")
     return tuple(anchors)
+
+
+def _open_last_rib(names: tuple[str, ...], anchors: tuple[str, ...], evidence: ColumnEvidence) -> str | None:
+    """What makes the name of the last body with ribs, or of the first without, a matter of convention; None where nothing does."""
+    if "last_rib" not in anchors:
+        return None
+    if evidence.shortest_last_rib_mm < SHORT_RIB_MM:
+        return SHORT_LAST_RIB
+    bare = {name for name, rib in zip(names, evidence.rib_probability, strict=True) if rib <= RIB_BORNE}
+    return T12_WITHOUT_RIBS if "T12" in bare else None
 
 
 def _shows_variant(names: tuple[str, ...], plan: ColumnPlan, evidence: ColumnEvidence) -> bool:

@@ -29,16 +29,18 @@ from trabecula_models.bodies import (
     split_bodies,
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
+from trabecula_models.clefts import with_clefts
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
 from trabecula_models.column_norms import tilts_deg
 from trabecula_models.delineate import Delineation, delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_arches, fine_bodies, fine_maps
 from trabecula_models.forward import Compute
 from trabecula_models.inference import NetworkRunner
+from trabecula_models.level_evidence import ColumnEvidence, usual_step_mm
 from trabecula_models.listing import list_vertebrae
 from trabecula_models.locate import LocatedColumn, further_down, locate_column
 from trabecula_models.missed import with_missed_bodies
-from trabecula_models.naming import ColumnEvidence, name_column, usual_step_mm
+from trabecula_models.naming import name_column
 from trabecula_models.pedicles import pedicle_distances_mm
 from trabecula_models.posterior import assign_posterior
 from trabecula_models.refine import BodyRefiner
@@ -140,6 +142,7 @@ class SpineSegmenter:
         outlined = fine.outlined(INSIDE_MARGIN)
         if not seen.noisy:
             outlined = self._networks.refine.outline(volume, fine, outlined)
+        outlined = with_clefts(outlined, fine.grid, volume)
         bodies = fine_bodies(seen, fine, outlined, sacrum, labels)
         arches = fine_arches(volume, seen, fine, bodies, posterior, labels)
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]

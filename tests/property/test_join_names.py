@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trabecula_models.naming import TYPICAL_STEP_MM
+from trabecula_models.level_evidence import TYPICAL_STEP_MM
 from trabecula_morphometry.levels import LEVELS_IN_ORDER, level_position
 from trabecula_service.pipeline.join_names import JoinedNames, NamedStack, StackLevel, join_names
 

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trabecula_models.naming import ColumnEvidence, name_column
+from trabecula_models.level_evidence import ColumnEvidence
+from trabecula_models.naming import name_column
 from trabecula_morphometry.levels import LEVELS_IN_ORDER, level_position
 
 chance = st.floats(0.02, 0.98) | st.just(float("nan"))

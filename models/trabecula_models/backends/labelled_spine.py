@@ -9,8 +9,9 @@ from trabecula_models.backends.label_map import RIB_NUMBER, Parts
 from trabecula_models.bodies import SMALLEST_BODY_ML
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm
 from trabecula_models.fine_masks import OUTPUT_SPACING_MM
+from trabecula_models.level_evidence import ColumnEvidence
 from trabecula_models.listing import list_vertebrae
-from trabecula_models.naming import ColumnEvidence, NamedColumn, name_column
+from trabecula_models.naming import NamedColumn, name_column
 from trabecula_models.segmentation import NameAlternative, NameDecision, SpineSegmentation
 from trabecula_models.synthesis.body_split import largest_part, split_vertebrae
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS_IN_ORDER, SACRUM_LABEL, level_position

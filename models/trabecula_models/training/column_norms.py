@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from trabecula_models.bundle import WEIGHTS_FOLDER
 from trabecula_models.column_norms import NORMS_FILE, ColumnNorms, tilts_deg
-from trabecula_models.naming import ColumnEvidence, name_column
+from trabecula_models.level_evidence import ColumnEvidence
+from trabecula_models.naming import name_column
 from trabecula_models.pedicles import pedicle_distances_mm
 from trabecula_models.synthesis.sources import shared_folder
 from trabecula_models.synthesis.spines import Spine, load_spine

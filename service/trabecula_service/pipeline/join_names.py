@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from trabecula_models.naming import TYPICAL_STEP_MM
+from trabecula_models.level_evidence import TYPICAL_STEP_MM
 from trabecula_morphometry.levels import LEVELS_IN_ORDER
 from trabecula_morphometry.vertebra import PointLps
 

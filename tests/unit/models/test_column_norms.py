@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trabecula_models.column_norms import column_norms, pedicle_log_likelihood, tilt_log_likelihood, tilts_deg
-from trabecula_models.naming import TYPICAL_STEP_MM, ColumnEvidence, NamedColumn, name_column
+from trabecula_models.level_evidence import TYPICAL_STEP_MM, ColumnEvidence
+from trabecula_models.naming import NamedColumn, name_column
 
 NAMES = tuple(TYPICAL_STEP_MM)
 RANK_OF_C7 = 6

@@ -60,6 +60,16 @@ def test_a_window_larger_than_the_volume_and_many_small_ones_agree_inside() -> N
     assert same.mean() > 0.9
 
 
+def test_a_small_volume_is_shown_with_air_around_it_where_a_least_window_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, shown = NetworkRunner(load_bundle("locate"), CPU_TORCH), []
+    monkeypatch.setattr(runner, "_forward", lambda patch: (shown.append(patch), patch)[1])
+    hu = np.random.default_rng(6).uniform(0, 100, (40, 30, 37)).astype(np.float32)
+    out = runner.run(hu, window_zyx=(96, 96, 112), least_zyx=(1, 80, 96))
+    assert [patch.shape for patch in shown] == [(1, 48, 80, 96)]
+    assert (shown[0] == scale_hu(np.float32(-1000))).mean() == pytest.approx(1 - hu.size / shown[0].size)
+    assert out[0] == pytest.approx(scale_hu(hu), abs=1e-6)
+
+
 @pytest.mark.parametrize("width", [20, 48, 60])
 def test_the_mirrored_look_at_a_mirror_image_is_the_mirrored_answer(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = NetworkRunner(load_bundle("locate"), CPU_TORCH)

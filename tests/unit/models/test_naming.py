@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trabecula_models.naming import ColumnEvidence, NamedColumn, name_column
+from trabecula_models.level_evidence import ColumnEvidence
+from trabecula_models.naming import NamedColumn, name_column
 
 RIB, NONE, UNSEEN = 0.95, 0.05, float("nan")
 LUMBAR_STEP_MM = 34.0
@@ -200,3 +201,14 @@ def test_short_last_ribs_do_no_harm_where_all_ribs_were_counted_from_the_first()
     named = column([NONE] + [RIB] * 12 + [NONE] * 5, sacrum=True, step_mm=26.0, last_rib_mm=30.0)
     assert named.names[12] == "T12"
     assert (named.decision.certain, named.decision.variants) == (True, ("short_last_rib",))
+
+
+def test_a_twelfth_vertebra_without_ribs_leaves_the_numbering_open_unless_all_ribs_were_counted() -> None:
+    seen = {"last_rib_mm": 175.0, "processes_mm": [UNSEEN, UNSEEN, 23.0, 36.0, 40.0, 43.0, 43.0, 45.0]}
+    named = column(SIX_BELOW_THE_RIBS, sacrum=True, **seen)
+    assert named.names == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
+    assert (named.decision.certain, named.decision.variants) == (False, ("T12_without_ribs",))
+    assert 1 in {entry.shift for entry in named.decision.alternatives}
+    counted = column([NONE] + [RIB] * 11 + [NONE] * 6, sacrum=True, step_mm=26.0, last_rib_mm=175.0)
+    assert counted.names[12] == "T12"
+    assert counted.decision.variants == ("T12_without_ribs",)
