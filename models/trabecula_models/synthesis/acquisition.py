@@ -25,9 +25,14 @@ class Acquisition:
     shift_hu: float
 
 
-def draw_acquisition(rng: np.random.Generator) -> Acquisition:
-    """Draw a protocol: slices 1-5 mm (overlapping or contiguous), noise 3-80 HU before resampling, 30 % sharp kernels."""
+def draw_acquisition(rng: np.random.Generator, thick_share: float = 0.0) -> Acquisition:
+    """Draw a protocol: slices 1-5 mm (overlapping or contiguous), noise 3-80 HU before resampling, 30 % sharp kernels.
+
+    ``thick_share`` of the scans have slices of 4 or 5 mm, besides those that have them anyway.
+    """
     thickness = float(rng.choice([1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0], p=[0.17, 0.13, 0.1, 0.14, 0.12, 0.12, 0.08, 0.14]))
+    if thick_share > 0 and rng.random() < thick_share:
+        thickness = float(rng.choice([4.0, 5.0]))
     sharp = rng.random() < 0.3
     return Acquisition(
         in_plane_sigma_mm=float(rng.uniform(0.25, 0.9)),

@@ -22,9 +22,18 @@ USUAL_REACH: dict[int, float] = {8: 0.6, 9: 0.75, **dict.fromkeys(range(10, 17),
 ANGLES = np.linspace(0.0, np.pi, 48)
 """Around the trunk, from straight back to straight front."""
 
+RIB_UNDER_WALL_MM, RIB_OUTSIDE_LUNG_MM = 6.0, 5.0
+"""Where a rib's middle line runs: this deep under the fat of the trunk, and where there is lung inside, this far outside of it."""
+
+LUNG_ROUND_SHARE = 0.4
+"""Slices in which lung lies in this share of the directions of a side are thorax: ribs follow the lung there, not shoulders and arms."""
+
 CAGE_RADIUS_MM: tuple[float, float, float] = (72.0, 9.0, 140.0)
 """Widest distance of a rib from the middle of the trunk: of the first pair, more per level below, and at most. Shoulders and arms
 that touch the trunk would otherwise widen the cage."""
+
+RIB_FALL_MM, FIRST_RIB_FALL_MM = 62.0, 35.0
+"""How far the course falls from the transverse process to the front; the first pair is flat and short."""
 
 SLICE_STEP = 6
 RADIUS_STEP_MM = 2.0
@@ -44,31 +53,32 @@ class RibPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ChestWall:
-    """Distance in mm of the inner edge of the fat from a centre line: (slices, angles), one side each, every `SLICE_STEP` mm."""
+    """Distance in mm of the ribs' course from a centre line: (slices, angles), one side each, every `SLICE_STEP` mm."""
 
     z_mm: NDArray[np.float64]
     centre_yx: NDArray[np.float64]
     radius_mm: dict[int, NDArray[np.float64]]
 
-    def point(self, angle: float, z_mm: float, side: int, depth_mm: float, largest_mm: float) -> NDArray[np.float64]:
-        """Point (z, y, x) inside the wall; angle 0 = back, side +1 = left."""
+    def point(self, angle: float, z_mm: float, side: int, largest_mm: float) -> NDArray[np.float64]:
+        """Point (z, y, x) of the course; angle 0 = back, side +1 = left."""
         row = np.clip(np.interp(z_mm, self.z_mm, np.arange(len(self.z_mm))), 0, len(self.z_mm) - 1)
         low = min(int(row), len(self.z_mm) - 2)
         part = row - low
         column = np.interp(angle, ANGLES, np.arange(len(ANGLES)))
         table = self.radius_mm[side]
         line = (1 - part) * table[low] + part * table[low + 1]
-        radius = min(float(np.interp(column, np.arange(len(ANGLES)), line)) - depth_mm, largest_mm)
+        radius = min(float(np.interp(column, np.arange(len(ANGLES)), line)), largest_mm)
         y, x = (1 - part) * self.centre_yx[low] + part * self.centre_yx[low + 1]
         return np.array([z_mm, y + radius * np.cos(angle), x + side * radius * np.sin(angle)])
 
 
 def chest_wall(tissue: NDArray[np.uint8], column_x: NDArray[np.float64]) -> ChestWall:
-    """Measure the wall in a canvas at 1 mm: outwards to the first air, then back through skin and fat."""
+    """Measure the course in a canvas at 1 mm: around the lung, elsewhere outwards to the first air, then back through skin and fat."""
     rows = np.arange(0, tissue.shape[0], SLICE_STEP)
     reach = np.arange(0, 215, RADIUS_STEP_MM)
     outer = np.isin(np.arange(256), (Tissue.AIR, Tissue.SKIN, Tissue.FAT, Tissue.TABLE))
     centres, radii = np.zeros((len(rows), 2)), {side: np.full((len(rows), len(ANGLES)), np.nan) for side in (1, -1)}
+    lungs = {side: np.full((len(rows), len(ANGLES)), np.nan) for side in (1, -1)}
     for row, z in enumerate(rows):
         plane = tissue[z]
         x = float(column_x[z])
@@ -85,8 +95,8 @@ def chest_wall(tissue: NDArray[np.uint8], column_x: NDArray[np.float64]) -> Ches
             seen = np.where(ok, plane[np.clip(ys, 0, plane.shape[0] - 1), np.clip(xs, 0, plane.shape[1] - 1)], Tissue.AIR)
             ends = np.where((seen == Tissue.AIR).any(1), np.argmax(seen == Tissue.AIR, axis=1), len(reach))
             firm = ~outer[seen] & (np.arange(len(reach))[None] < ends[:, None])
-            last = len(reach) - 1 - np.argmax(firm[:, ::-1], axis=1)
-            radii[side][row] = np.where(firm.any(1), reach[last], np.nan)
+            radii[side][row] = _outermost(firm, reach) - RIB_UNDER_WALL_MM
+            lungs[side][row] = _outermost(seen == Tissue.LUNG, reach) + RIB_OUTSIDE_LUNG_MM
     known = np.isfinite(centres[:, 0])
     if known.sum() < 2:
         raise ValueError("the torso is nowhere as deep as a trunk")
@@ -94,8 +104,30 @@ def chest_wall(tissue: NDArray[np.uint8], column_x: NDArray[np.float64]) -> Ches
         for column in range(table.shape[1]):
             good = np.isfinite(table[:, column])
             table[:, column] = np.interp(rows, rows[good], table[good, column]) if good.any() else 100.0
+    for side, table in radii.items():
+        _follow_lung(table, lungs[side])
     smooth = {side: ndimage.gaussian_filter(ndimage.median_filter(table, 5), 1.5, mode="nearest") for side, table in radii.items()}
     return ChestWall(z_mm=rows.astype(float), centre_yx=ndimage.gaussian_filter1d(centres, 2, axis=0), radius_mm=smooth)
+
+
+def _outermost(here: NDArray[np.bool_], reach_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest reach (n,) at which something is true in each row of (n, reaches), NaN where nowhere."""
+    last = len(reach_mm) - 1 - np.argmax(here[:, ::-1], axis=1)
+    return np.where(here.any(1), reach_mm[last], np.nan)
+
+
+def _follow_lung(course_mm: NDArray[np.float64], lung_mm: NDArray[np.float64]) -> None:
+    """Let the course (slices, angles) run around the lung wherever a slice is thorax, and above the lung as at its tip (in place)."""
+    seen = np.isfinite(lung_mm)
+    thorax = np.flatnonzero(seen.mean(axis=1) >= LUNG_ROUND_SHARE)
+    if len(thorax) == 0:
+        return
+    columns = np.arange(lung_mm.shape[1])
+    for row in thorax:
+        course_mm[row] = np.interp(columns, columns[seen[row]], lung_mm[row, seen[row]])
+    course_mm[thorax[-1] + 1 :] = course_mm[thorax[-1]]
+    below = seen[: thorax[0]]
+    course_mm[: thorax[0]][below] = lung_mm[: thorax[0]][below]
 
 
 def rib_line(frame: BodyFrame, wall: ChestWall, side: int, reach: float) -> NDArray[np.float64]:
@@ -107,10 +139,10 @@ def rib_line(frame: BodyFrame, wall: ChestWall, side: int, reach: float) -> NDAr
     tubercle = frame.centre + side * left * (half_width + 12) + back * (half_depth + 14) + up * (high - 3)
     count = max(3, round(40 * reach))
     angles = np.linspace(0.42, 0.92 * np.pi, 40)[:count]
-    fall = 62 * np.linspace(0, 1, 40)[:count] ** 0.9
+    fall = (FIRST_RIB_FALL_MM if frame.level == 8 else RIB_FALL_MM) * np.linspace(0, 1, 40)[:count] ** 0.9
     first, growth, limit = CAGE_RADIUS_MM
     largest = min(first + growth * (frame.level - 8), limit)
-    course = [wall.point(float(a), float(tubercle[0] - 8 - f), side, 6.0, largest) for a, f in zip(angles, fall, strict=True)]
+    course = [wall.point(float(a), float(tubercle[0] - 8 - f), side, largest) for a, f in zip(angles, fall, strict=True)]
     knots = np.vstack([head, tubercle, course])
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     even = np.arange(0, lengths[-1] if reach >= 0.1 else min(lengths[-1], 25.0 + 200 * reach), 1.0)

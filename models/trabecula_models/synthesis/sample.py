@@ -40,6 +40,8 @@ class SampleConfig:
     """Share of samples inside a reconstruction circle of 45 to 140 mm."""
     implant_share: float = 0.06
     """Share of samples with screws, a cage or cement; labels stay those of the bone, metal outside bone is background."""
+    thick_share: float = 0.0
+    """Share of samples with slices of 4 or 5 mm, besides the fifth that has them anyway."""
     warp: WarpRange = field(default_factory=WarpRange)
 
 
@@ -142,7 +144,7 @@ def draw_sample(scene: Scene, config: SampleConfig, rng: np.random.Generator) ->
         kind = list(Implant)[int(rng.integers(1, len(Implant)))]
         flat = (fine_points[0].numpy() if config.supersample > 1 else points).reshape(3, -1)
         paint_implants(draw_implants(rng, scene.frames, kind), flat, hu_fine.reshape(-1))
-    hu = acquire(hu_fine, config.shape_zyx, config.spacing_mm, draw_acquisition(rng), rng)
+    hu = acquire(hu_fine, config.shape_zyx, config.spacing_mm, draw_acquisition(rng, config.thick_share), rng)
     classes = SEGMENTATION_CLASS.take(classes)
     centre_mm = ((truth >> np.uint32(16)) & np.uint32(255)).astype(np.float32) * CENTRE_STEP_MM
     heat = np.rint(255 * np.exp(-0.5 * (centre_mm / HEAT_SIGMA_MM) ** 2)).astype(np.uint8)

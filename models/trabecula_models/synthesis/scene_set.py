@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from trabecula_models.synthesis.column_scenes import ColumnScene, load_column_scene
+from trabecula_models.synthesis.ribs import RibPlan
 from trabecula_models.synthesis.scene_build import build_scene
 from trabecula_models.synthesis.sources import cache_folder
 from trabecula_models.synthesis.spines import SACRUM, Spine, add_sacrum_and_pelvis, load_spine
@@ -36,6 +37,9 @@ SCENES: tuple[tuple[str, str, str], ...] = (
 )
 """(spine, torso, donor of sacrum and pelvis); neck and upper-chest spines need no pelvis."""
 
+UPPER_CHEST_SPINES = ("gl003", "gl017", "totalseg_s0224", "malekosh001")
+"""Spines that reach the first rib: in whole torsos ribs hang on their vertebrae, as the torso's own fit no level (`ribs`)."""
+
 VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
     ColumnScene(spine=spine, variant=variant, torso=torso, donor=donor, upper="totalseg_s0224")
     for spine, variant, torso, donor in (
@@ -55,6 +59,10 @@ VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
 )
 """Columns with real curves, ribs that hang on their vertebrae, and the variants of number; the weights of 0.1 had not seen them."""
 
+SCENE_EDITION = 2
+"""Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
+of the upper chest too; the published weights learnt from edition 1."""
+
 LICENCES: dict[str, str] = {
     "totalseg_s0224": "TotalSegmentator data set, CC BY 4.0",
     "malekosh001": "malekosh/deep-learning-models-for-vertebral-fractures, MIT",
@@ -71,7 +79,7 @@ LICENCES: dict[str, str] = {
 
 def default_scene_folder() -> Path:
     """Return the cache folder of scenes ($XDG_CACHE_HOME or ~/.cache)."""
-    return cache_folder() / "scenes"
+    return cache_folder() / f"scenes-{SCENE_EDITION}"
 
 
 def build_scenes(folder: Path) -> list[Path]:
@@ -92,7 +100,8 @@ def build_scenes(folder: Path) -> list[Path]:
             if donor_name not in donors:
                 donors[donor_name] = load_spine(donor_name)
             spine = add_sacrum_and_pelvis(spine, donors[donor_name])
-        build_scene(name, spine, torsos[torso_name]).save(folder)
+        ribs = RibPlan.usual(list(spine.frames)) if spine_name in UPPER_CHEST_SPINES and torso_name != ATLAS else None
+        build_scene(name, spine, torsos[torso_name], ribs).save(folder)
         sys.stderr.write(f"built {name}\n")
     for plan in VARIANT_SCENES:
         load_column_scene(plan, folder)

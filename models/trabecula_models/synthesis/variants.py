@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trabecula_models.synthesis.assembly import Piece, frame_axes
 from trabecula_models.synthesis.spines import SACRUM, Spine
 
-T1, T12, L1, L3, L4, L5, L6, T13 = 8, 19, 20, 22, 23, 24, 25, 28
+C7, T1, T12, L1, L3, L4, L5, L6, T13 = 7, 8, 19, 20, 22, 23, 24, 25, 28
 SHRINK_PER_LEVEL = 0.965
 """Upwards each thoracic body is about this much smaller than the one below (digital_patient.column: 0.965 from T12 to T7)."""
 
@@ -32,17 +32,18 @@ class Variant(Enum):
 
 
 def usual_pieces(spine: Spine, upper: Spine) -> list[Piece]:
-    """T1-L5 of `spine`; what it lacks above comes from `upper`, and above that from smaller copies of its first two levels."""
+    """T1-L5 of `spine`, and C7 where there is one; what it lacks above comes from `upper`, and above that T1 and below from smaller copies
+    of its first two levels."""
     shared = [level for level in spine.frames if level in upper.frames]
     ratio = float(np.median([spine.frames[level].half_width_mm / upper.frames[level].half_width_mm for level in shared])) if shared else 1.0
     first, highest = min(spine.frames), min(upper.frames)
     pieces = []
-    for level in range(T1, L5 + 1):
+    for level in range(C7, L5 + 1):
         if level in spine.frames:
             pieces.append(Piece(spine=spine, source_level=level, level=level))
         elif level < first and level in upper.frames:
             pieces.append(Piece(spine=upper, source_level=level, level=level, scale=ratio))
-        elif level < highest:
+        elif T1 <= level < highest:
             scale = ratio * SHRINK_PER_LEVEL ** (highest - level)
             pieces.append(Piece(spine=upper, source_level=highest + (highest - level) % 2, level=level, scale=scale))
     return pieces

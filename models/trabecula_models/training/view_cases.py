@@ -27,7 +27,12 @@ from trabecula_models.training.real_cases import load_case
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
 VIEW_SAMPLES = SampleConfig(
-    shape_zyx=(160, 96, 96), spacing_mm=1.0, focus_jitter_mm=20.0, implant_share=0.2, warp=replace(WarpRange(), fracture_probability=0.75)
+    shape_zyx=(160, 96, 96),
+    spacing_mm=1.0,
+    focus_jitter_mm=20.0,
+    implant_share=0.2,
+    thick_share=0.25,
+    warp=replace(WarpRange(), fracture_probability=0.75),
 )
 """Patches at the voxel size of the masks with four or five bodies each, enough to tell which one is two that ran together."""
 

@@ -93,6 +93,27 @@ def test_ribs_hang_on_the_levels_of_the_plan_only(boxes: Spine) -> None:
     assert tissue[55, 25, 50] == Tissue.MUSCLE
 
 
+def test_ribs_of_the_upper_chest_run_around_the_lung_and_not_around_the_shoulders(boxes: Spine) -> None:
+    tissue = np.zeros((boxes.levels_zyx.shape[0], 200, 300), np.uint8)
+    tissue[:, 10:190, 5:295] = Tissue.MUSCLE
+    y, x = np.ogrid[:200, :300]
+    lungs = ((y - 100) / 60.0) ** 2 + ((x - 150) / 70.0) ** 2 < 1
+    tissue[:, lungs] = Tissue.LUNG
+    frames = [replace(moved(frame, (0, 100, 105)), level=frame.level - 5) for frame in boxes.frames.values()]
+    draw_ribs(tissue, frames, RibPlan.usual([frame.level for frame in frames]))
+    rib = np.argwhere(tissue == Tissue.RIB)[:, 1:]
+    side = rib[(rib[:, 0] < 130) & (rib[:, 0] > 70)]
+    assert len(side) > 500
+    off_centre = np.hypot((side[:, 0] - 100) / 65.0, (side[:, 1] - 150) / 75.0)
+    assert off_centre == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_column_begins_with_the_seventh_cervical_vertebra_where_the_source_has_it(boxes: Spine) -> None:
+    upper = replace(boxes, frames={level - 12: replace(frame, level=level - 12) for level, frame in boxes.frames.items()})
+    assert [piece.level for piece in usual_pieces(boxes, upper)][:3] == [7, 8, 9]
+    assert usual_pieces(boxes, boxes)[0].level == 8
+
+
 def test_no_vertebra_of_the_procedural_spine_is_cut_by_its_field_as_the_levels_above_are_copies_of_its_highest() -> None:
     spine = procedural_spine()
     assert not spine.levels_zyx[-1].any()
