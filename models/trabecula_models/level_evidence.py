@@ -44,14 +44,16 @@ LEAST_LENGTH_LIKELIHOOD, LEAST_LONGER = 5e-4, 0.02
 """Per mm, and for "longer than seen". No length of a rib rules a name out: ribs break, are resected, and an outline can end early."""
 
 PROCESS_REACH_MM: dict[str, float] = {
+    **dict(zip(("C7", "T1", "T2", "T3"), (35.0, 40.0, 36.0, 34.0), strict=True)),
     **dict(zip(("T9", "T10", "T11", "T12", "T13"), (30.0, 29.0, 25.0, 23.0, 24.0), strict=True)),
     **dict(zip((*LUMBAR, "L6"), (36.5, 39.5, 43.5, 43.5, 45.0, 45.5), strict=True)),
 }
 """How far transverse processes reach from the middle: half the width over them in the true masks of four real spines that the networks
 learn from (T12 44-48 mm, L1 69-80 mm, L3 80-95 mm); no length changes as much from one level to the next (processes shorten down to T12
-and lengthen from L1 on in 4,080 dry vertebrae too, Clinical Anatomy 24:858, 2011). The sixth lumbar one is drawn from the fifth."""
-HIGHER_PROCESS_REACH_MM = 31.0
-"""T1 to T8, where ribs tell more."""
+and lengthen from L1 on in 4,080 dry vertebrae too, Clinical Anatomy 24:858, 2011). Of the four spines that go so far up, the longer side
+reaches 33-40 mm at C7, 38-43 at T1, 34-37 at T2 and 32-36 at T3. The sixth lumbar one is drawn from the fifth."""
+HIGHER_PROCESS_REACH_MM = 32.0
+"""T4 to T8, where ribs tell more; unknown above C7."""
 PROCESS_REACH_SD_MM = 3.5
 """From level to level of one person (lumbar levels of six real CTs as the product sees them: 1 to 4 mm, root mean square 2.6; a little
 more is taken, as six people are few)."""

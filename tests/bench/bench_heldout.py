@@ -35,6 +35,17 @@ SAME_BODY_MM = 14.0
 DICE_LEVELS = ("L1", "L2", "L3")
 COUNTED_VARIANTS = (Variant.T13.value, Variant.L6.value, Variant.SACRALISED_L5.value)
 
+SHARES_IN_PEOPLE = {
+    Variant.T13.value: 0.004,
+    Variant.L6.value: 0.043,
+    Variant.FOUR_LUMBAR.value: 0.034,
+    Variant.SACRALISED_L5.value: 0.011,
+    Variant.SHORT_RIB.value: 0.126,
+    Variant.NO_RIB_12.value: 0.080,
+}
+"""How common each variant is, the rest is usual: 13 and 11 pairs of ribs (CT, 1340 people), 25 and 23 mobile vertebrae (18 and 14 of
+418, Tins 2016), sacralised L5 (11 of 1005), hypoplastic twelfth ribs (551 people, Skeletal Radiol 2025). The set has far more of them."""
+
 Row = dict[str, Any]
 
 
@@ -125,9 +136,20 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
+def id_rate(rows: Sequence[Row]) -> float:
+    """Share of the levels in view that were identified, percent."""
+    return 100 * sum(row["identified"] for row in rows) / max(sum(row["levels"] for row in rows), 1)
+
+
+def id_rate_in_people(rows: Sequence[Row]) -> float | None:
+    """The id-rate if variants were as common in the set as they are in people; None where a kind of column is missing."""
+    shares = SHARES_IN_PEOPLE | {Variant.USUAL.value: 1 - sum(SHARES_IN_PEOPLE.values())}
+    groups = {variant: [row for row in rows if row["variant"] == variant] for variant in shares}
+    return sum(share * id_rate(groups[variant]) for variant, share in shares.items()) if all(groups.values()) else None
+
+
 def summary_line(name: str, rows: list[Row]) -> str:
     """One line of the table."""
-    levels = sum(row["levels"] for row in rows)
     thin = [d for row in rows if row["slice_mm"] <= 1.5 for d in row["dice_by_name"].values()]
     thick = [d for row in rows if row["slice_mm"] >= 5 for d in row["dice_by_name"].values()]
     in_slices = [d for row in rows if row["slice_mm"] >= 5 for d in row["dice_in_slices"].values()]
@@ -135,9 +157,8 @@ def summary_line(name: str, rows: list[Row]) -> str:
     safe = sum(not row["wrong_names"] or not row["certain"] for row in rows)
     error = [e for row in rows for e in row["centre_error_mm"]]
     missed, invented = sum(len(row["missed"]) for row in rows), sum(len(row["invented"]) for row in rows)
-    id_rate = 100 * sum(row["identified"] for row in rows) / max(levels, 1)
     return (
-        f"{name:30} {len(rows):4d} {id_rate:7.1f} {_mean(thin):8.3f} {_mean(thick):8.3f} {_mean(in_slices):8.3f} "
+        f"{name:30} {len(rows):4d} {id_rate(rows):7.1f} {_mean(thin):8.3f} {_mean(thick):8.3f} {_mean(in_slices):8.3f} "
         f"{_mean(place):8.3f} {float(np.median(error)) if error else float('nan'):7.2f} {missed:6d} {invented:8d} "
         f"{100 * sum(row['certain'] for row in rows) / len(rows):8.0f} {100 * safe / len(rows):6.0f}"
     )
@@ -154,6 +175,9 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     write("Dice: mean body Dice of L1-L3 by name; place: whatever the name. safe: names right or declared uncertain.\n")
     write("of 5 mm: the Dice of the true bodies themselves once they are cut into the slices of the series.\n")
     write(HEADER + "\n" + summary_line("all", rows) + "\n")
+    in_people = id_rate_in_people(rows)
+    if in_people is not None:
+        write(f"id-rate with variants as common as in people: {in_people:.1f} %\n")
     variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
     if variants:
         write(summary_line("T13, L6, sacralised L5", variants) + "\n")

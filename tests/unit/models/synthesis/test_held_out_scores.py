@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.bench_heldout import Row, level_scores, summary_line
+from bench.bench_heldout import SHARES_IN_PEOPLE, Row, id_rate_in_people, level_scores, summary_line
 from trabecula_models.segmentation import FoundVertebra, NameDecision, SpineSegmentation
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import Grid, LabelVolume
@@ -81,3 +81,11 @@ def test_masks_too_large_show_in_the_volume_ratio() -> None:
     row = level_scores(found(CENTRES, half=11), truth())
     assert row["volume_ratio"]["L2"] == pytest.approx(1.1**3, rel=1e-6)
     assert row["dice_by_name"]["L2"] == pytest.approx(2 / (1 + 1.1**3), rel=1e-6)
+
+
+def test_the_id_rate_in_people_counts_each_kind_of_column_as_often_as_it_occurs() -> None:
+    rows = [{"variant": variant, "levels": 10, "identified": 10} for variant in ("usual", *SHARES_IN_PEOPLE)]
+    assert id_rate_in_people(rows) == pytest.approx(100)
+    without_t13 = [row | {"identified": 0 if row["variant"] == "T13" else 10} for row in rows]
+    assert id_rate_in_people(without_t13) == pytest.approx(100 - 0.4)
+    assert id_rate_in_people(rows[1:]) is None
