@@ -28,6 +28,9 @@ RIB_UNDER_WALL_MM, RIB_OUTSIDE_LUNG_MM = 6.0, 5.0
 LUNG_ROUND_SHARE = 0.4
 """Slices in which lung lies in this share of the directions of a side are thorax: ribs follow the lung there, not shoulders and arms."""
 
+LEAST_DEPTH_MM = 10.0
+"""The course keeps at least this far behind the middle of the trunk, and in front of it on the other side."""
+
 CAGE_RADIUS_MM: tuple[float, float, float] = (72.0, 9.0, 140.0)
 """Widest distance of a rib from the middle of the trunk: of the first pair, more per level below, and at most. Shoulders and arms
 that touch the trunk would otherwise widen the cage."""
@@ -116,15 +119,26 @@ def _outermost(here: NDArray[np.bool_], reach_mm: NDArray[np.float64]) -> NDArra
     return np.where(here.any(1), reach_mm[last], np.nan)
 
 
+def _around(lung_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances (angles,) of a course around the lung of one side that passes straight across behind it and in front of it."""
+    known = np.flatnonzero(np.isfinite(lung_mm))
+    course = np.interp(np.arange(len(lung_mm)), known, lung_mm[known])
+    ends = ((known[0], slice(0, known[0]), 1.0), (known[-1], slice(known[-1] + 1, None), -1.0))
+    for end, beyond, behind in ends:
+        depth_mm = max(behind * float(lung_mm[end] * np.cos(ANGLES[end])), LEAST_DEPTH_MM)
+        across = depth_mm / np.maximum(behind * np.cos(ANGLES[beyond]), 1e-6)
+        course[beyond] = np.minimum(course[beyond], across)
+    return course
+
+
 def _follow_lung(course_mm: NDArray[np.float64], lung_mm: NDArray[np.float64]) -> None:
     """Let the course (slices, angles) run around the lung wherever a slice is thorax, and above the lung as at its tip (in place)."""
     seen = np.isfinite(lung_mm)
     thorax = np.flatnonzero(seen.mean(axis=1) >= LUNG_ROUND_SHARE)
     if len(thorax) == 0:
         return
-    columns = np.arange(lung_mm.shape[1])
     for row in thorax:
-        course_mm[row] = np.interp(columns, columns[seen[row]], lung_mm[row, seen[row]])
+        course_mm[row] = _around(lung_mm[row])
     course_mm[thorax[-1] + 1 :] = course_mm[thorax[-1]]
     below = seen[: thorax[0]]
     course_mm[: thorax[0]][below] = lung_mm[: thorax[0]][below]

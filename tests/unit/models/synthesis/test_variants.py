@@ -108,6 +108,19 @@ def test_ribs_of_the_upper_chest_run_around_the_lung_and_not_around_the_shoulder
     assert off_centre == pytest.approx(1.0, abs=0.15)
 
 
+def test_ribs_pass_straight_across_behind_a_lung_that_lies_to_the_side_as_its_tip_does(boxes: Spine) -> None:
+    tissue = np.zeros((boxes.levels_zyx.shape[0], 200, 300), np.uint8)
+    tissue[:, 10:190, 5:295] = Tissue.MUSCLE
+    y, x = np.ogrid[:200, :300]
+    for middle in (100, 200):
+        tissue[:, ((y - 105) / 35.0) ** 2 + ((x - middle) / 35.0) ** 2 < 1] = Tissue.LUNG
+    frames = [replace(moved(frame, (0, 70, 105)), level=frame.level - 10) for frame in boxes.frames.values()]
+    draw_ribs(tissue, frames, RibPlan.usual([frame.level for frame in frames]))
+    ribs = np.argwhere(tissue == Tissue.RIB)
+    assert len(ribs) > 2000
+    assert ribs[:, 1].max() < 105 + 35 + 20
+
+
 def test_a_column_begins_with_the_seventh_cervical_vertebra_where_the_source_has_it(boxes: Spine) -> None:
     upper = replace(boxes, frames={level - 12: replace(frame, level=level - 12) for level, frame in boxes.frames.items()})
     assert [piece.level for piece in usual_pieces(boxes, upper)][:3] == [7, 8, 9]
