@@ -24,8 +24,8 @@ WINDOW_ZYX = (96, 96, 112)
 
 SMALL_FIELD_VOXELS, LEAST_SHOWN_ZYX = 64, (1, 80, 96)
 """Fields smaller than the first (256 mm) are shown with air around them, as large as the second: so the network has learnt to see them,
-and what surrounds a voxel moves its norms. Without the air, columns in fields of 150 to 200 mm lost levels, one of them all (held-out 27
-and 83 of drawing 0; with it none)."""
+and what surrounds a voxel moves its norms. Without the air this network lost levels of columns in fields of 150 to 200 mm, of one of them
+all (held-out 27 and 83 of drawing 0); with it neither."""
 
 FURTHER_DOWN_MM, LEFT_BELOW_MM, BEND_MM = 150.0, 20.0, 20.0
 """Where the crop ends above a sacrum that was not seen, it is taken further down by the first (four lumbar levels), if the scan goes on by

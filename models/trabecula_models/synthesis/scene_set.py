@@ -61,7 +61,7 @@ VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
 
 SCENE_EDITION = 2
 """Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
-of the upper chest too; the published weights learnt from edition 1."""
+of the upper chest too; the last two stages of `delineate` learnt from it, all other published weights from edition 1."""
 
 LICENCES: dict[str, str] = {
     "totalseg_s0224": "TotalSegmentator data set, CC BY 4.0",
