@@ -1,11 +1,12 @@
 """Ribs that hang on the vertebrae of a scene, so that "the last rib" is true by construction.
 
 The torsos' own ribs are 5 to 8 mm thick slices of another person's thorax; they fit no particular level. These start at the
-costovertebral joint, pass the transverse process and follow the chest wall of the torso.
+costovertebral joint, pass in front of the tip of the transverse process and follow the chest wall of the torso.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +15,12 @@ from scipy import ndimage
 
 from trabecula_models.synthesis.assembly import frame_axes
 from trabecula_models.synthesis.body_split import BodyFrame
+from trabecula_models.synthesis.chest_wall import ChestWall, chest_wall
+from trabecula_models.synthesis.spines import Spine
 from trabecula_models.synthesis.tissues import Tissue
 
 USUAL_REACH: dict[int, float] = {8: 0.6, 9: 0.75, **dict.fromkeys(range(10, 17), 0.86), 17: 0.78, 18: 0.44, 19: 0.26, 28: 0.22}
 """How far round the chest wall the bone of a rib goes, from the back (0) to the front midline (1), by VerSe id of its vertebra."""
-
-ANGLES = np.linspace(0.0, np.pi, 48)
-"""Around the trunk, from straight back to straight front."""
-
-RIB_UNDER_WALL_MM, RIB_OUTSIDE_LUNG_MM = 6.0, 5.0
-"""Where a rib's middle line runs: this deep under the fat of the trunk, and where there is lung inside, this far outside of it."""
-
-LUNG_ROUND_SHARE = 0.4
-"""Slices in which lung lies in this share of the directions of a side are thorax: ribs follow the lung there, not shoulders and arms."""
-
-LEAST_DEPTH_MM = 10.0
-"""The course keeps at least this far behind the middle of the trunk, and in front of it on the other side."""
 
 CAGE_RADIUS_MM: tuple[float, float, float] = (72.0, 9.0, 140.0)
 """Widest distance of a rib from the middle of the trunk: of the first pair, more per level below, and at most. Shoulders and arms
@@ -38,8 +29,26 @@ that touch the trunk would otherwise widen the cage."""
 RIB_FALL_MM, FIRST_RIB_FALL_MM = 62.0, 35.0
 """How far the course falls from the transverse process to the front; the first pair is flat and short."""
 
-SLICE_STEP = 6
-RADIUS_STEP_MM = 2.0
+FIRST_RIB, LAST_TUBERCLE = 8, 17
+"""VerSe ids of T1 and of T10: the eleventh and twelfth rib have no joint with a transverse process."""
+
+TIP_MM = 4.0
+"""The tip of a process is the middle of its last millimetres to the side."""
+
+BEFORE_TIP_MM, UNDER_TIP_MM = 7.0, 5.0
+"""Where a rib's middle line passes the tip of the process: this far in front and below (Visible Human Male, first rib: 8 and 7)."""
+
+BESIDE_TUBERCLE_MM = 4.0
+BEHIND_TUBERCLE_MM: dict[int, float] = {8: 0.0, 9: 3.0, 10: 7.0}
+BEHIND_TUBERCLE_LOWER_MM = 9.0
+"""How far behind its tubercle a rib still goes on its way to the side, by VerSe id and below them (Visible Human Male, trunk upright:
+first rib 0, second 3, third 8, fourth 9, fifth 6)."""
+
+FIRST_RIB_BEND_PER_MM = 0.03
+"""The first rib turns forwards at its tubercle: this times the square of the way to the side (Visible Human Male: 0.02 to 0.04)."""
+
+Tips = Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Tip of the right and the left transverse process by VerSe id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,114 +63,63 @@ class RibPlan:
         return RibPlan(reach={level: (USUAL_REACH[level],) * 2 for level in levels if level in USUAL_REACH} | (changed or {}))
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class ChestWall:
-    """Distance in mm of the ribs' course from a centre line: (slices, angles), one side each, every `SLICE_STEP` mm."""
-
-    z_mm: NDArray[np.float64]
-    centre_yx: NDArray[np.float64]
-    radius_mm: dict[int, NDArray[np.float64]]
-
-    def point(self, angle: float, z_mm: float, side: int, largest_mm: float) -> NDArray[np.float64]:
-        """Point (z, y, x) of the course; angle 0 = back, side +1 = left."""
-        row = np.clip(np.interp(z_mm, self.z_mm, np.arange(len(self.z_mm))), 0, len(self.z_mm) - 1)
-        low = min(int(row), len(self.z_mm) - 2)
-        part = row - low
-        column = np.interp(angle, ANGLES, np.arange(len(ANGLES)))
-        table = self.radius_mm[side]
-        line = (1 - part) * table[low] + part * table[low + 1]
-        radius = min(float(np.interp(column, np.arange(len(ANGLES)), line)), largest_mm)
-        y, x = (1 - part) * self.centre_yx[low] + part * self.centre_yx[low + 1]
-        return np.array([z_mm, y + radius * np.cos(angle), x + side * radius * np.sin(angle)])
-
-
-def chest_wall(tissue: NDArray[np.uint8], column_x: NDArray[np.float64]) -> ChestWall:
-    """Measure the course in a canvas at 1 mm: around the lung, elsewhere outwards to the first air, then back through skin and fat."""
-    rows = np.arange(0, tissue.shape[0], SLICE_STEP)
-    reach = np.arange(0, 215, RADIUS_STEP_MM)
-    outer = np.isin(np.arange(256), (Tissue.AIR, Tissue.SKIN, Tissue.FAT, Tissue.TABLE))
-    centres, radii = np.zeros((len(rows), 2)), {side: np.full((len(rows), len(ANGLES)), np.nan) for side in (1, -1)}
-    lungs = {side: np.full((len(rows), len(ANGLES)), np.nan) for side in (1, -1)}
-    for row, z in enumerate(rows):
-        plane = tissue[z]
-        x = float(column_x[z])
-        inside = np.flatnonzero(~np.isin(plane[:, int(np.clip(x, 0, plane.shape[1] - 1))], (Tissue.AIR, Tissue.TABLE)))
-        if len(inside) < 60:
-            centres[row] = np.nan
+def process_tips(spine: Spine) -> Tips:
+    """Tips of the transverse processes that carry a rib's tubercle, (z, y, x) in the spine's volume: right and left by VerSe id."""
+    tips = {}
+    for level in range(FIRST_RIB, LAST_TUBERCLE + 1):
+        if level not in spine.frames:
             continue
-        centre = np.array([(inside[0] + inside[-1]) / 2, x])
-        centres[row] = centre
-        for side in (1, -1):
-            ys = np.rint(centre[0] + reach[None] * np.cos(ANGLES)[:, None]).astype(int)
-            xs = np.rint(centre[1] + side * reach[None] * np.sin(ANGLES)[:, None]).astype(int)
-            ok = (ys >= 0) & (ys < plane.shape[0]) & (xs >= 0) & (xs < plane.shape[1])
-            seen = np.where(ok, plane[np.clip(ys, 0, plane.shape[0] - 1), np.clip(xs, 0, plane.shape[1] - 1)], Tissue.AIR)
-            ends = np.where((seen == Tissue.AIR).any(1), np.argmax(seen == Tissue.AIR, axis=1), len(reach))
-            firm = ~outer[seen] & (np.arange(len(reach))[None] < ends[:, None])
-            radii[side][row] = _outermost(firm, reach) - RIB_UNDER_WALL_MM
-            lungs[side][row] = _outermost(seen == Tissue.LUNG, reach) + RIB_OUTSIDE_LUNG_MM
-    known = np.isfinite(centres[:, 0])
-    if known.sum() < 2:
-        raise ValueError("the torso is nowhere as deep as a trunk")
-    for table in (*radii.values(), centres):
-        for column in range(table.shape[1]):
-            good = np.isfinite(table[:, column])
-            table[:, column] = np.interp(rows, rows[good], table[good, column]) if good.any() else 100.0
-    for side, table in radii.items():
-        _follow_lung(table, lungs[side])
-    smooth = {side: ndimage.gaussian_filter(ndimage.median_filter(table, 5), 1.5, mode="nearest") for side, table in radii.items()}
-    return ChestWall(z_mm=rows.astype(float), centre_yx=ndimage.gaussian_filter1d(centres, 2, axis=0), radius_mm=smooth)
+        frame = spine.frames[level]
+        voxels = np.argwhere((spine.levels_zyx == level) & ~spine.body_zyx)
+        aside = (voxels - frame.centre) @ frame_axes(frame)[2]
+        if min(-aside.min(initial=0), aside.max(initial=0)) < frame.half_width_mm:
+            continue  # a body without its processes
+        right, left = (voxels[side * aside > np.percentile(side * aside[side * aside > 0], 99.7) - TIP_MM].mean(0) for side in (-1, 1))
+        tips[level] = (right, left)
+    return tips
 
 
-def _outermost(here: NDArray[np.bool_], reach_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest reach (n,) at which something is true in each row of (n, reaches), NaN where nowhere."""
-    last = len(reach_mm) - 1 - np.argmax(here[:, ::-1], axis=1)
-    return np.where(here.any(1), reach_mm[last], np.nan)
+def _tubercle(frame: BodyFrame, side: int, head_up_mm: float, tips: Tips) -> NDArray[np.float64]:
+    """Where the rib lies on the transverse process, (z, y, x); beside and behind the body where there is no such joint."""
+    up, back, left = frame_axes(frame)
+    if frame.level in tips:
+        return np.asarray(tips[frame.level][0 if side < 0 else 1] - back * BEFORE_TIP_MM - up * UNDER_TIP_MM)
+    half_depth, half_width = frame.half_depth_mm / 0.88, frame.half_width_mm / 0.88
+    return np.asarray(frame.centre + side * left * (half_width + 12) + back * (half_depth + 14) + up * (head_up_mm - 3))
 
 
-def _around(lung_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances (angles,) of a course around the lung of one side that passes straight across behind it and in front of it."""
-    known = np.flatnonzero(np.isfinite(lung_mm))
-    course = np.interp(np.arange(len(lung_mm)), known, lung_mm[known])
-    ends = ((known[0], slice(0, known[0]), 1.0), (known[-1], slice(known[-1] + 1, None), -1.0))
-    for end, beyond, behind in ends:
-        depth_mm = max(behind * float(lung_mm[end] * np.cos(ANGLES[end])), LEAST_DEPTH_MM)
-        across = depth_mm / np.maximum(behind * np.cos(ANGLES[beyond]), 1e-6)
-        course[beyond] = np.minimum(course[beyond], across)
-    return course
-
-
-def _follow_lung(course_mm: NDArray[np.float64], lung_mm: NDArray[np.float64]) -> None:
-    """Let the course (slices, angles) run around the lung wherever a slice is thorax, and above the lung as at its tip (in place)."""
-    seen = np.isfinite(lung_mm)
-    thorax = np.flatnonzero(seen.mean(axis=1) >= LUNG_ROUND_SHARE)
-    if len(thorax) == 0:
-        return
-    for row in thorax:
-        course_mm[row] = _around(lung_mm[row])
-    course_mm[thorax[-1] + 1 :] = course_mm[thorax[-1]]
-    below = seen[: thorax[0]]
-    course_mm[: thorax[0]][below] = lung_mm[: thorax[0]][below]
-
-
-def rib_line(frame: BodyFrame, wall: ChestWall, side: int, reach: float) -> NDArray[np.float64]:
+def rib_line(frame: BodyFrame, wall: ChestWall, side: int, reach: float, tips: Tips) -> NDArray[np.float64]:
     """Middle line of a rib, points (z, y, x) 1 mm apart, from its head to where its bone ends."""
     up, back, left = frame_axes(frame)
     half_height, half_depth, half_width = (v / 0.88 for v in (frame.half_height_mm, frame.half_depth_mm, frame.half_width_mm))
     high = 0.75 * half_height if frame.level <= 17 else 0.3 * half_height
     head = frame.centre + side * left * (half_width - 1) + back * half_depth * 0.75 + up * high
-    tubercle = frame.centre + side * left * (half_width + 12) + back * (half_depth + 14) + up * (high - 3)
+    tubercle = _tubercle(frame, side, high, tips)
     count = max(3, round(40 * reach))
     angles = np.linspace(0.42, 0.92 * np.pi, 40)[:count]
-    fall = (FIRST_RIB_FALL_MM if frame.level == 8 else RIB_FALL_MM) * np.linspace(0, 1, 40)[:count] ** 0.9
+    fall = (FIRST_RIB_FALL_MM if frame.level == FIRST_RIB else RIB_FALL_MM) * np.linspace(0, 1, 40)[:count] ** 0.9
     first, growth, limit = CAGE_RADIUS_MM
-    largest = min(first + growth * (frame.level - 8), limit)
-    course = [wall.point(float(a), float(tubercle[0] - 8 - f), side, largest) for a, f in zip(angles, fall, strict=True)]
+    largest = min(first + growth * (frame.level - FIRST_RIB), limit)
+    course = np.array([wall.point(float(a), float(tubercle[0] - 8 - f), side, largest) for a, f in zip(angles, fall, strict=True)])
+    if frame.level in tips:
+        course = _from_tubercle(course, tubercle, side, frame.level)
     knots = np.vstack([head, tubercle, course])
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     even = np.arange(0, lengths[-1] if reach >= 0.1 else min(lengths[-1], 25.0 + 200 * reach), 1.0)
     line = np.stack([np.interp(even, lengths, knots[:, k]) for k in range(3)], 1)
     return np.asarray(ndimage.gaussian_filter1d(line, 5, axis=0, mode="nearest"))
+
+
+def _from_tubercle(course: NDArray[np.float64], tubercle: NDArray[np.float64], side: int, level: int) -> NDArray[np.float64]:
+    """The course (n, 3) where it has passed the tubercle to the side, and no further back than ribs of that level go."""
+    aside = side * (course[:, 2] - tubercle[2])
+    passed = np.flatnonzero(aside > BESIDE_TUBERCLE_MM)
+    start = int(passed[0]) if len(passed) else len(course) - 1
+    behind = BEHIND_TUBERCLE_MM.get(level, BEHIND_TUBERCLE_LOWER_MM)
+    limit = tubercle[1] + np.minimum(behind, behind - FIRST_RIB_BEND_PER_MM * aside**2 * (level == FIRST_RIB))
+    bent = course.copy()
+    bent[:, 1] = np.where(aside > 0, np.minimum(course[:, 1], limit), course[:, 1])
+    return bent[start:]
 
 
 def _ball(radius_mm: float, stretch_z: float) -> NDArray[np.int_]:
@@ -170,8 +128,8 @@ def _ball(radius_mm: float, stretch_z: float) -> NDArray[np.int_]:
     return np.asarray(grid[((grid / [stretch_z, 1, 1]) ** 2).sum(1) <= radius_mm**2])
 
 
-def draw_ribs(tissue: NDArray[np.uint8], frames: list[BodyFrame], plan: RibPlan) -> None:
-    """Replace the torso's ribs by those of the plan (in place, before the spine is pasted)."""
+def draw_ribs(tissue: NDArray[np.uint8], frames: list[BodyFrame], plan: RibPlan, tips: Tips) -> None:
+    """Replace the torso's ribs by those of the plan (in place, before the spine is pasted); `tips` as `process_tips` finds them."""
     tissue[tissue == Tissue.RIB] = Tissue.MUSCLE
     ordered = sorted(frames, key=lambda frame: float(frame.centre[0]))
     z = np.array([frame.centre[0] for frame in ordered])
@@ -182,6 +140,6 @@ def draw_ribs(tissue: NDArray[np.uint8], frames: list[BodyFrame], plan: RibPlan)
         for side, reach in zip((-1, 1), plan.reach.get(frame.level, (0.0, 0.0)), strict=True):
             if reach <= 0:
                 continue
-            voxels = (np.rint(rib_line(frame, wall, side, reach))[:, None].astype(int) + ball[None]).reshape(-1, 3)
+            voxels = (np.rint(rib_line(frame, wall, side, reach, tips))[:, None].astype(int) + ball[None]).reshape(-1, 3)
             voxels = voxels[((voxels >= 0) & (voxels < tissue.shape)).all(1)]
             tissue[tuple(voxels.T)] = Tissue.RIB

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from trabecula_models.synthesis.assembly import column_ranks
 from trabecula_models.synthesis.body_split import BodyFrame
-from trabecula_models.synthesis.ribs import RibPlan, draw_ribs
+from trabecula_models.synthesis.ribs import RibPlan, draw_ribs, process_tips
 from trabecula_models.synthesis.scene import Scene, pack
 from trabecula_models.synthesis.spines import KNOWN_DISC, PELVIS, SACRUM, Spine
 from trabecula_models.synthesis.tissues import BONE_TISSUES, Tissue
@@ -221,7 +221,8 @@ def build_scene(name: str, spine: Spine, torso: Torso, ribs: RibPlan | None = No
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     moved = [replace(f, centre=f.centre + corner) for f in sorted(frames, key=lambda f: f.centre[0])]
     if ribs is not None:
-        draw_ribs(tissue, moved, ribs)
+        tips = {level: (right + corner, left + corner) for level, (right, left) in process_tips(spine).items()}
+        draw_ribs(tissue, moved, ribs, tips)
     _add_vessels(tissue, moved, rng)
     levels, moved = _paste(tissue, spine, corner)
     _add_table(tissue)

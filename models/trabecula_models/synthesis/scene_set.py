@@ -59,7 +59,7 @@ VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
 )
 """Columns with real curves, ribs that hang on their vertebrae, and the variants of number; the weights of 0.1 had not seen them."""
 
-SCENE_EDITION = 2
+SCENE_EDITION = 3
 """Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
 of the upper chest too; the last two stages of `delineate` learnt from it, all other published weights from edition 1."""
 

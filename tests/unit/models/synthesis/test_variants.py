@@ -10,7 +10,7 @@ import pytest
 from trabecula_models.synthesis.assembly import assemble, column_ranks
 from trabecula_models.synthesis.body_split import BodyFrame
 from trabecula_models.synthesis.column_scenes import procedural_spine
-from trabecula_models.synthesis.ribs import RibPlan, draw_ribs
+from trabecula_models.synthesis.ribs import BEFORE_TIP_MM, RibPlan, draw_ribs, process_tips
 from trabecula_models.synthesis.spine_curves import RANKS, SpineCurve
 from trabecula_models.synthesis.spines import SACRUM, Spine
 from trabecula_models.synthesis.tissues import Tissue
@@ -84,7 +84,7 @@ def test_ribs_hang_on_the_levels_of_the_plan_only(boxes: Spine) -> None:
     tissue[:, 10:190, 20:280] = Tissue.MUSCLE
     tissue[50:60, 20:30, 40:60] = Tissue.RIB
     frames = [moved(frame, (0, 80, 105)) for frame in boxes.frames.values()]
-    draw_ribs(tissue, frames, RibPlan(reach={19: (0.26, 0.0)}))
+    draw_ribs(tissue, frames, RibPlan(reach={19: (0.26, 0.0)}), {})
     rib = np.argwhere(tissue == Tissue.RIB)
     twelfth = next(frame for frame in frames if frame.level == 19)
     assert len(rib) > 500
@@ -100,7 +100,7 @@ def test_ribs_of_the_upper_chest_run_around_the_lung_and_not_around_the_shoulder
     lungs = ((y - 100) / 60.0) ** 2 + ((x - 150) / 70.0) ** 2 < 1
     tissue[:, lungs] = Tissue.LUNG
     frames = [replace(moved(frame, (0, 100, 105)), level=frame.level - 5) for frame in boxes.frames.values()]
-    draw_ribs(tissue, frames, RibPlan.usual([frame.level for frame in frames]))
+    draw_ribs(tissue, frames, RibPlan.usual([frame.level for frame in frames]), {})
     rib = np.argwhere(tissue == Tissue.RIB)[:, 1:]
     side = rib[(rib[:, 0] < 130) & (rib[:, 0] > 70)]
     assert len(side) > 500
@@ -115,10 +115,55 @@ def test_ribs_pass_straight_across_behind_a_lung_that_lies_to_the_side_as_its_ti
     for middle in (100, 200):
         tissue[:, ((y - 105) / 35.0) ** 2 + ((x - middle) / 35.0) ** 2 < 1] = Tissue.LUNG
     frames = [replace(moved(frame, (0, 70, 105)), level=frame.level - 10) for frame in boxes.frames.values()]
-    draw_ribs(tissue, frames, RibPlan.usual([frame.level for frame in frames]))
+    draw_ribs(tissue, frames, RibPlan.usual([frame.level for frame in frames]), {})
     ribs = np.argwhere(tissue == Tissue.RIB)
     assert len(ribs) > 2000
     assert ribs[:, 1].max() < 105 + 35 + 20
+
+
+@pytest.fixture(scope="module")
+def chest(boxes: Spine) -> Spine:
+    """T1-T6 as boxes with transverse processes, bars that end 37 mm aside and 33 to 43 mm behind the middle of their body."""
+    levels = np.where(boxes.levels_zyx > 0, boxes.levels_zyx - 11, 0).astype(np.uint8)
+    frames = {level - 11: replace(frame, level=level - 11) for level, frame in boxes.frames.items()}
+    for level, frame in frames.items():
+        z, y, x = (round(float(v)) for v in frame.centre)
+        levels[z : z + 8, y + 33 : y + 43, x - 37 : x + 38] = level
+    return Spine(levels_zyx=levels, body_zyx=boxes.body_zyx, frames=frames)
+
+
+def test_the_tips_of_the_transverse_processes_are_found_where_they_end(chest: Spine) -> None:
+    tips = process_tips(chest)
+    assert sorted(tips) == [8, 9, 10, 11, 12, 13]
+    for level, (right, left) in tips.items():
+        off = np.array([right, left]) - chest.frames[level].centre
+        assert off[:, 0] == pytest.approx([3.5, 3.5], abs=1.5)
+        assert off[:, 1] == pytest.approx([37.5, 37.5], abs=1.5)
+        assert off[:, 2] == pytest.approx([-35.5, 35.5], abs=2.5)
+
+
+def test_a_vertebra_without_processes_has_no_tips(boxes: Spine) -> None:
+    bare = np.where(boxes.body_zyx, boxes.levels_zyx - 11, 0).astype(np.uint8)
+    frames = {level - 11: replace(frame, level=level - 11) for level, frame in boxes.frames.items()}
+    assert process_tips(Spine(levels_zyx=bare, body_zyx=boxes.body_zyx, frames=frames)) == {}
+
+
+def test_a_rib_passes_in_front_of_its_transverse_process_and_the_first_one_turns_forwards_there(chest: Spine) -> None:
+    corner = np.array([0, 60, 105])
+    frames = [moved(frame, (0, 60, 105)) for frame in chest.frames.values()]
+    tips = {level: (right + corner, left + corner) for level, (right, left) in process_tips(chest).items()}
+    tissue = np.zeros((chest.levels_zyx.shape[0], 200, 300), np.uint8)
+    tissue[:, 10:190, 5:295] = Tissue.MUSCLE
+    first = next(frame for frame in frames if frame.level == 8)
+    draw_ribs(tissue, [first], RibPlan.usual([8]), tips)
+    ribs = np.argwhere(tissue == Tissue.RIB)
+    for tip in tips[8]:
+        near = ribs[np.abs(ribs[:, 2] - tip[2]) <= 2]
+        assert len(near) > 50
+        assert near[:, 1].mean() == pytest.approx(tip[1] - BEFORE_TIP_MM, abs=3.0)
+    assert ribs[:, 1].max() <= max(tip[1] for tip in tips[8]) - BEFORE_TIP_MM + 4
+    aside = np.abs(ribs[:, 2] - first.centre[2])
+    assert ribs[aside > 60][:, 1].max() < min(tip[1] for tip in tips[8]) - 15
 
 
 def test_a_column_begins_with_the_seventh_cervical_vertebra_where_the_source_has_it(boxes: Spine) -> None:
