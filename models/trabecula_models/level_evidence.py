@@ -18,11 +18,10 @@ LUMBAR = tuple(f"L{i}" for i in range(1, 6))
 USUAL_RANK: dict[str, float] = {name: float(rank) for rank, name in enumerate(CERVICAL + THORACIC + LUMBAR)} | {"T13": 18.5, "L6": 24.0}
 """Rank in the usual column, C1 = 0; T13 lies between T12 and L1, L6 below L5."""
 
-RIB_SEEN = {"T1": 0.8, "T2": 0.94, "T12": 0.88, "T13": 0.75, "T11": 0.95, "L1": 0.06}
+RIB_SEEN = {"T1": 0.9, "T12": 0.88, "T13": 0.75, "T11": 0.95, "L1": 0.06}
 """Chance to find a rib beside a level: the 12th is thin and may be missing, and a transverse process of L1 can pass for one. The neck of
-the first hides before a long process: found at 4 of 16 drawn T1 and 14 of 16 T2, more is expected of real ones, whose necks lie further
-in front (unverified: no real chest is at hand; 0.8 and 0.94 named 224 of 246 levels of those columns rightly, as 0.4 and 0.9 did, 0.96 and
-0.96 only 183)."""
+the first is short and lies before a long process: found at 15 of 16 drawn T1; a little less is expected of real ones (unverified: no real
+chest is at hand; anything from 0.4 to 0.96 gave those columns the same names)."""
 RIB_SEEN_THORACIC, RIB_SEEN_LUMBAR, RIB_SEEN_CERVICAL = 0.96, 0.03, 0.02
 """Cervical ribs: 0.5-1 % of people; a thirteenth rib at the top of a full thorax must not pass for one."""
 
@@ -114,6 +113,7 @@ class ColumnEvidence:
     process_reach_mm : (n,) how far the transverse processes reach to the side, mm; NaN where they are out of view.
     pedicle_distance_mm : (n,) how far apart the pedicle roots stand, mm; NaN where one is not seen.
     tilt_deg : (n - 1,) how far the line from each centre to the one above leans back, degrees.
+    sacral_contact_mm2 : over how much the processes of the last body meet the wings of a sacrum, mm2.
     all_seen : whether every body was seen as one, none inferred from the distance of its neighbours.
     """
 
@@ -128,6 +128,7 @@ class ColumnEvidence:
     process_reach_mm: NDArray[np.float64] | None = None
     pedicle_distance_mm: NDArray[np.float64] | None = None
     tilt_deg: NDArray[np.float64] | None = None
+    sacral_contact_mm2: float = 0.0
     all_seen: bool = True
 
     @property

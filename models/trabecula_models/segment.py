@@ -45,6 +45,7 @@ from trabecula_models.pedicles import pedicle_distances_mm
 from trabecula_models.posterior import assign_posterior
 from trabecula_models.refine import BodyRefiner
 from trabecula_models.segmentation import SpineSegmentation
+from trabecula_models.transitional import likeliest_arches_and_sacrum, sacral_contact_mm2
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
 from trabecula_morphometry.volume import Volume
 
@@ -117,6 +118,7 @@ class SpineSegmenter:
         ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, located.low_lps_mm, located.high_lps_mm)
         last_rib = last_rib_length(chain, ribs, maps, grid, volume)
         centers = np.array([candidate.center_lps_mm for candidate in chain])
+        centers_zyx = grid.to_voxel(centers)[:, ::-1]
         arches_seen = maps.posterior > BODY_PROBABILITY
         evidence = ColumnEvidence(
             steps=chain_step_levels(chain_steps_mm(chain)),
@@ -128,10 +130,9 @@ class SpineSegmenter:
             shortest_last_rib_mm=last_rib.shortest_whole_mm,
             level_index=coarse_levels(chain, located),
             process_reach_mm=transverse_reach_mm(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
-            pedicle_distance_mm=pedicle_distances_mm(
-                grid.to_voxel(centers)[:, ::-1], instances, maps.posterior > BODY_PROBABILITY, voxel_mm
-            ),
+            pedicle_distance_mm=pedicle_distances_mm(centers_zyx, instances, arches_seen, voxel_mm),
             tilt_deg=tilts_deg(centers),
+            sacral_contact_mm2=sacral_contact_mm2(centers_zyx, instances, *likeliest_arches_and_sacrum(maps), voxel_mm),
             all_seen=not any(candidate.inferred for candidate in chain),
         )
         named = name_column(evidence)

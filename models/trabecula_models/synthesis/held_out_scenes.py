@@ -22,7 +22,8 @@ HELD_OUT_EDITION = 5
 """Raised when what is drawn changes, so that no older scene and no older score is taken for one of these. 2: the procedural column's
 upper thoracic bodies are whole (every second one was half a body). 3: upper thoracic levels are those of real people (they were smaller
 copies of the eighth, without the wide T1 and the narrow T5 that tell levels apart). 4: columns begin with C7, and the upper ribs run around
-the lungs (they ran behind the shoulder blades)."""
+the lungs (they ran behind the shoulder blades). 5: ribs pass in front of the tips of their transverse processes, as the first ones had lain
+hidden behind them."""
 _DONORS = ("remus_vhm", "spl")
 
 

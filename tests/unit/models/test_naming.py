@@ -23,6 +23,7 @@ def column(
     last_rib_whole: bool = True,
     shorter_rib_mm: float | None = None,
     processes_mm: list[float] | None = None,
+    sacral_contact_mm2: float = 0.0,
 ) -> NamedColumn:
     count = len(ribs)
     return name_column(
@@ -36,6 +37,7 @@ def column(
             last_rib_whole=last_rib_whole,
             shortest_last_rib_mm=shorter_rib_mm if shorter_rib_mm is not None else last_rib_mm if last_rib_whole else UNSEEN,
             process_reach_mm=None if processes_mm is None else np.array(processes_mm),
+            sacral_contact_mm2=sacral_contact_mm2,
         )
     )
 
@@ -212,3 +214,19 @@ def test_a_twelfth_vertebra_without_ribs_leaves_the_numbering_open_unless_all_ri
     counted = column([NONE] + [RIB] * 11 + [NONE] * 6, sacrum=True, step_mm=26.0, last_rib_mm=175.0)
     assert counted.names[12] == "T12"
     assert counted.decision.variants == ("T12_without_ribs",)
+
+
+def test_an_l5_joined_to_the_sacrum_is_named_and_leaves_the_numbering_open_unless_all_ribs_were_counted() -> None:
+    ribs = [RIB, RIB, NONE, NONE, NONE, NONE, NONE]
+    joined, free = column(ribs, sacrum=True, sacral_contact_mm2=40.0), column(ribs, sacrum=True, sacral_contact_mm2=5.0)
+    assert joined.names == free.names
+    assert (joined.decision.certain, joined.decision.variants) == (False, ("sacralised_L5",))
+    assert {-1, 1} <= {entry.shift for entry in joined.decision.alternatives}
+    assert (free.decision.certain, free.decision.variants) == (True, ())
+    counted = column([NONE] + [RIB] * 12 + [NONE] * 5, sacrum=True, step_mm=26.0, sacral_contact_mm2=40.0)
+    assert counted.names[-1] == "L5"
+    assert (counted.decision.certain, counted.decision.variants) == (True, ("sacralised_L5",))
+
+
+def test_a_sixth_lumbar_vertebra_joined_to_the_sacrum_is_said_once_as_a_sixth() -> None:
+    assert column(SIX_BELOW_THE_RIBS, sacrum=True, sacral_contact_mm2=40.0).decision.variants == ("L6",)
