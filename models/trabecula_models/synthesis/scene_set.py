@@ -61,8 +61,8 @@ VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
 
 SCENE_EDITION = 3
 """Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
-of the upper chest too. 3: ribs pass in front of the tips of their transverse processes. Two stages of `delineate` learnt from edition 2, its
-last from 3, all other published weights from edition 1."""
+of the upper chest too. 3: ribs pass in front of the tips of their transverse processes. Two stages of `delineate` learnt from edition 2,
+its last from 3, all other published weights from edition 1."""
 
 LICENCES: dict[str, str] = {
     "totalseg_s0224": "TotalSegmentator data set, CC BY 4.0",
