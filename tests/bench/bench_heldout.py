@@ -148,6 +148,17 @@ def id_rate_in_people(rows: Sequence[Row]) -> float | None:
     return sum(share * id_rate(groups[variant]) for variant, share in shares.items()) if all(groups.values()) else None
 
 
+def variants_said(rows: Sequence[Row]) -> dict[str, tuple[int, int, int, int]]:
+    """By variant: said in how many of how many columns that have it, and in how many of how many that do not, where a sacrum was seen."""
+    with_sacrum = [row for row in rows if "sacrum" in row["anchors"]]
+    said = {}
+    for variant in (Variant.L6.value, Variant.FOUR_LUMBAR.value, Variant.T13.value, Variant.SACRALISED_L5.value):
+        have = [variant in row["named_variants"] for row in with_sacrum if row["variant"] == variant]
+        others = [variant in row["named_variants"] for row in with_sacrum if row["variant"] != variant]
+        said[variant] = (sum(have), len(have), sum(others), len(others))
+    return said
+
+
 def summary_line(name: str, rows: list[Row]) -> str:
     """One line of the table."""
     thin = [d for row in rows if row["slice_mm"] <= 1.5 for d in row["dice_by_name"].values()]
@@ -178,6 +189,8 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     in_people = id_rate_in_people(rows)
     if in_people is not None:
         write(f"id-rate with variants as common as in people: {in_people:.1f} %\n")
+    for variant, (right, have, false, others) in variants_said(rows).items():
+        write(f"{variant} said where a sacrum is seen: {right} of {have} columns that have it, {false} of {others} that do not\n")
     variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
     if variants:
         write(summary_line("T13, L6, sacralised L5", variants) + "\n")

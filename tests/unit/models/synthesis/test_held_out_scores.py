@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.bench_heldout import SHARES_IN_PEOPLE, Row, id_rate_in_people, level_scores, summary_line
+from bench.bench_heldout import SHARES_IN_PEOPLE, Row, id_rate_in_people, level_scores, summary_line, variants_said
 from trabecula_models.segmentation import FoundVertebra, NameDecision, SpineSegmentation
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import Grid, LabelVolume
@@ -89,3 +89,21 @@ def test_the_id_rate_in_people_counts_each_kind_of_column_as_often_as_it_occurs(
     without_t13 = [row | {"identified": 0 if row["variant"] == "T13" else 10} for row in rows]
     assert id_rate_in_people(without_t13) == pytest.approx(100 - 0.4)
     assert id_rate_in_people(rows[1:]) is None
+
+
+def test_a_variant_counts_as_said_only_where_the_sacrum_was_in_view() -> None:
+    def row(variant: str, said: list[str], anchors: list[str]) -> Row:
+        return {"variant": variant, "named_variants": said, "anchors": anchors}
+
+    sacrum = ["sacrum", "last_rib"]
+    rows = [
+        row("sacralised_L5", ["sacralised_L5"], sacrum),
+        row("sacralised_L5", [], sacrum),
+        row("sacralised_L5", [], ["last_rib"]),
+        row("usual", ["sacralised_L5"], sacrum),
+        row("L6", ["L6"], sacrum),
+    ]
+    said = variants_said(rows)
+    assert said["sacralised_L5"] == (1, 2, 1, 2)
+    assert said["L6"] == (1, 1, 0, 3)
+    assert said["T13"] == (0, 0, 0, 4)
