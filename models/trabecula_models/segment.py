@@ -45,7 +45,7 @@ from trabecula_models.pedicles import pedicle_distances_mm
 from trabecula_models.posterior import assign_posterior
 from trabecula_models.refine import BodyRefiner
 from trabecula_models.segmentation import SpineSegmentation
-from trabecula_models.transitional import likeliest_arches_and_sacrum, sacral_contact_mm2
+from trabecula_models.transitional import WING_SEEN_APART_MM, likeliest_arches_and_sacrum, sacral_contact_mm2
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
 from trabecula_morphometry.volume import Volume
 
@@ -132,7 +132,9 @@ class SpineSegmenter:
             process_reach_mm=transverse_reach_mm(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
             pedicle_distance_mm=pedicle_distances_mm(centers_zyx, instances, arches_seen, voxel_mm),
             tilt_deg=tilts_deg(centers),
-            sacral_contact_mm2=sacral_contact_mm2(centers_zyx, instances, *likeliest_arches_and_sacrum(maps), voxel_mm),
+            sacral_contact_mm2=sacral_contact_mm2(centers_zyx, instances, *likeliest_arches_and_sacrum(maps), voxel_mm)
+            if volume.grid.slice_spacing_mm <= WING_SEEN_APART_MM
+            else 0.0,
             all_seen=not any(candidate.inferred for candidate in chain),
         )
         named = name_column(evidence)

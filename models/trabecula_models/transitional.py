@@ -18,6 +18,10 @@ SIDE_PERCENTILE, WALL_PERCENTILE, MIDDLE_MM = 98.0, 97.0, 12.0
 """The side of the body, and its back wall near the middle, leave this share of its voxels inside, the rest are spurs and pedicles."""
 
 
+WING_SEEN_APART_MM = 5.5
+"""In slices further apart a process and the wing below it run together (liver-8mm, 8 mm slices: joined to the eye of the network)."""
+
+
 def likeliest_arches_and_sacrum(maps: ClassMaps) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Where posterior elements, and where the sacrum, are the likeliest class: at their common border neither reaches one half."""
     rest = 1 - (maps.body + maps.posterior + maps.sacrum + maps.rib)
