@@ -74,10 +74,10 @@ SHORT_LAST_RIB, T12_WITHOUT_RIBS = "short_last_rib", "T12_without_ribs"
 SACRALISED = "sacralised_L5"
 
 SACRAL_CONTACT_MM2 = 20.0
-"""A last vertebra that meets the wing of the sacrum over more than this is joined to it: 34 to 104 mm2 in five of seven drawn columns that
-are (none in the other two, in 5 mm slices), none in six that are not, 0 to 7 in three real ones. One in nine people has such a vertebra,
-and whether it is called L5 or S1 is a matter of counting from above: names are not certain then, unless the ribs were counted from the
-first one down."""
+"""A last vertebra that meets the wing of the sacrum over more than this may be joined to it: 34 to 104 mm2 in five of seven drawn columns
+that are (none in the other two, in 5 mm slices), none in six that are not, 0 to 7 in three real ones; later, 22 to 94 in 5 of 60 that are
+not. One in nine people has a transitional vertebra, and whether it is called L5 or S1 is a matter of counting from above: names are not
+certain then, unless the ribs were counted from the first one down."""
 
 FORM_MISLEADS = 0.05
 """Share of columns whose pedicles and lean say nothing: transitional vertebrae (one in nine people), poor outlines. It bounds what form can

@@ -138,7 +138,7 @@ def numbering_flags(decision: Numbering) -> list[Flag]:
         others = ", ".join(f"{entry.shift:+d} ({entry.chance})" for entry in decision.alternatives[:3])
         flags.append(flag(Code.NUMBERING_UNCERTAIN, f"Shift of all names and its probability: {others}."))
     if decision.variants:
-        flags.append(flag(Code.VARIANT_ANATOMY, f"Seen: {', '.join(variant.replace('_', ' ') for variant in decision.variants)}."))
+        flags.append(flag(Code.VARIANT_ANATOMY, f"Signs of: {', '.join(variant.replace('_', ' ') for variant in decision.variants)}."))
     return flags
 
 
