@@ -81,8 +81,9 @@ def write_case(scan: WholeScan, folder: Path, **about: object) -> SyntheticCase:
     )
     grid = scan.volume.grid
     _save(case.ct, scan.volume.hu_zyx, grid)
-    _save(case.bodies, scan.bodies_with_foreign(FOREIGN_LABEL).resample(grid).labels_zyx, grid)
-    _save(case.posterior, scan.posterior.resample(grid).labels_zyx, grid)
+    masks = scan.masks_on(grid)
+    _save(case.bodies, masks.bodies_with_foreign(FOREIGN_LABEL).labels_zyx, grid)
+    _save(case.posterior, masks.posterior.labels_zyx, grid)
     truth = {
         **about,
         "scene": scan.scene,

@@ -7,23 +7,22 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from trabecula_models.synthesis.bone_changes import BoneChanges, apply_bone_changes, draw_bone_changes
+from trabecula_models.synthesis.bone_changes import draw_bone_changes
 from trabecula_models.synthesis.clutter import add_clutter, add_paraspinal_fat, add_texture
-from trabecula_models.synthesis.implants import Capsule, Implant, add_streaks, draw_implants, paint_implants
-from trabecula_models.synthesis.intensity import Style, Tables, draw_tables, paint
-from trabecula_models.synthesis.pose import Pose, draw_pose
-from trabecula_models.synthesis.sample import gather
+from trabecula_models.synthesis.implants import Implant, add_streaks, draw_implants
+from trabecula_models.synthesis.intensity import Style, Tables, draw_tables
+from trabecula_models.synthesis.pose import draw_pose
+from trabecula_models.synthesis.posed_patient import PosedPatient, TrueMasks, body_labels, posterior_labels
 from trabecula_models.synthesis.scanner import ScanPlan, reconstruct
 from trabecula_models.synthesis.scene import CENTRE_STEP_MM, DEPTH_STEP_MM, Scene
 from trabecula_models.synthesis.tissues import Tissue
 from trabecula_models.synthesis.true_levels import PaintedBox, TrueLevel, true_levels
 from trabecula_models.synthesis.warp import Collapse, draw_collapse
 from trabecula_morphometry.digital_patient import phantom_line_at
-from trabecula_morphometry.levels import SACRUM_LABEL
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
-SLAB_MM = 32
 DEPTH_OF_BOX_MM = 300
 CORE_DEPTH_MM = 3.0
 """Trabecular truth is read this deep inside the bone: no cortex, no partial volume of it."""
@@ -63,7 +62,7 @@ class WholeScan:
     """The series, its masks on a 1 mm grid of the scanned box, and the truth, cranial to caudal.
 
     `bodies` and `posterior` hold VerSe labels (sacrum 26) of the bone as it is under implants; `foreign_zyx` on the same grid says
-    where metal or cement is.
+    where metal or cement is. `masks_on` gives them on any other grid.
     """
 
     volume: Volume
@@ -74,10 +73,18 @@ class WholeScan:
     scene: str
     patient: PatientPlan
     scan: ScanPlan
+    person: PosedPatient
 
-    def bodies_with_foreign(self, label: int) -> LabelVolume:
-        """Bodies and sacrum with foreign material over them under its own label."""
-        return LabelVolume(labels_zyx=np.where(self.foreign_zyx, np.uint8(label), self.bodies.labels_zyx), grid=self.bodies.grid)
+    def masks_on(self, grid: Grid) -> TrueMasks:
+        """The true masks on an LPS-parallel grid, inside the scanned box and empty beyond it."""
+        labelled = (self.bodies.labels_zyx > 0) | (self.posterior.labels_zyx > 0) | self.foreign_zyx
+        box = ndimage.find_objects(labelled.astype(np.uint8), max_label=1)[0]
+        if box is None:
+            return self.person.masks_on(grid, np.full(3, np.inf), np.full(3, -np.inf))
+        own = self.bodies.grid
+        first, last = (np.array([getattr(part, end) for part in box[::-1]]) for end in ("start", "stop"))
+        low, high = own.bounds_lps_mm()
+        return self.person.masks_on(grid, np.maximum(own.to_lps(first - 2), low), np.minimum(own.to_lps(last + 1), high))
 
 
 def _extent_mm(scene: Scene, region: Region, rng: np.random.Generator) -> tuple[float, float]:
@@ -119,44 +126,23 @@ def _tables(patient: PatientPlan, rng: np.random.Generator) -> tuple[Tables, NDA
     return replace(tables, interior_hu=interior, rim_hu=rim), density
 
 
-def _render(
-    scene: Scene,
-    pose: Pose,
-    size_zyx: tuple[int, int, int],
-    tables: Tables,
-    changes: tuple[BoneChanges, ...],
-    implants: tuple[Capsule, ...],
-    rng: np.random.Generator,
-) -> PaintedBox:
+def _render(person: PosedPatient, size_zyx: tuple[int, int, int], tables: Tables, rng: np.random.Generator) -> PaintedBox:
     """Paint the scanned box slab by slab; texture and clutter are added over the whole, implants last."""
     axes = [np.asarray(np.arange(n) - (n - 1) / 2, np.float64) for n in size_zyx]
-    hu = np.empty(size_zyx, np.float32)
+    hu, centre_mm, hardware = (np.empty(size_zyx, np.float32) for _ in range(3))
     tissue, level = np.empty(size_zyx, np.uint8), np.empty(size_zyx, np.uint8)
-    core, foreign = np.empty(size_zyx, bool), np.zeros(size_zyx, bool)
-    centre_mm, hardware = np.empty(size_zyx, np.float32), np.zeros(size_zyx if implants else (0, 0, 0), np.float32)
-    frames = sorted(scene.frames, key=lambda frame: -float(frame.centre[0]))
-    for first in range(0, size_zyx[0], SLAB_MM):
-        part = slice(first, first + SLAB_MM)
-        points = pose.collapsed(pose.scene_points(axes[0][part], axes[1], axes[2]), scene.frames)
-        packed = gather(scene, points)
-        hu[part] = paint(packed, tables)
-        tissue[part] = packed & np.uint32(255)
-        level[part] = packed >> np.uint32(24)
-        deep = ((packed >> np.uint32(8)) & np.uint32(255)) * np.float32(DEPTH_STEP_MM) >= CORE_DEPTH_MM
-        centre_mm[part] = ((packed >> np.uint32(16)) & np.uint32(255)) * np.float32(CENTRE_STEP_MM)
-        flat, low, high = points.reshape(3, -1), float(points[0].min()) - 40, float(points[0].max()) + 40
-        for frame, change in zip(frames, changes, strict=True):
-            if low < frame.centre[0] < high:
-                apply_bone_changes(change, frame, flat, hu[part].reshape(-1), tissue[part].reshape(-1), level[part].reshape(-1))
-        core[part] = deep & (tissue[part] == Tissue.BODY)
-        if implants:
-            foreign[part] = paint_implants(implants, flat, hardware[part].reshape(-1)).reshape(foreign[part].shape)
+    core, foreign = np.empty(size_zyx, bool), np.empty(size_zyx, bool)
+    for part, slab in person.slabs(axes[0], axes[1], axes[2], tables):
+        hu[part], tissue[part], level[part] = slab.hu, slab.tissue, slab.level
+        foreign[part], hardware[part] = slab.foreign, slab.hardware
+        deep = ((slab.packed >> np.uint32(8)) & np.uint32(255)) * np.float32(DEPTH_STEP_MM) >= CORE_DEPTH_MM
+        centre_mm[part] = ((slab.packed >> np.uint32(16)) & np.uint32(255)) * np.float32(CENTRE_STEP_MM)
+        core[part] = deep & (slab.tissue == Tissue.BODY)
     add_paraspinal_fat(hu, tissue, centre_mm, tables, rng)
     add_texture(hu, tissue, tables, rng)
     add_clutter(hu, tissue, 1.0, rng, blobs=40.0)
-    if implants:
-        hu[foreign] = hardware[foreign]
-        core &= ~foreign
+    hu[foreign] = hardware[foreign]
+    core &= ~foreign
     return PaintedBox(hu=hu, tissue=tissue, level=level, core=core, foreign=foreign)
 
 
@@ -178,7 +164,8 @@ def scan_patient(scene: Scene, patient: PatientPlan, scan: ScanPlan, rng: np.ran
     tables, density = _tables(patient, rng)
     changes = draw_bone_changes(rng, len(scene.frames), patient.wear)
     implants = draw_implants(rng, scene.frames, patient.implant)
-    painted = _render(scene, pose, size, tables, changes, implants, rng)
+    person = PosedPatient(scene=scene, pose=pose, changes=changes, implants=implants)
+    painted = _render(person, size, tables, rng)
     matrix = np.eye(4)
     matrix[:3, 3] = [-(n - 1) / 2 for n in size[::-1]]
     grid = Grid(shape_zyx=size, voxel_to_lps=matrix)
@@ -192,11 +179,12 @@ def scan_patient(scene: Scene, patient: PatientPlan, scan: ScanPlan, rng: np.ran
     series[:3, 3] = [-(count - 1) / 2 * scan.pixel_mm, -(count - 1) / 2 * scan.pixel_mm, first_mm]
     return WholeScan(
         volume=Volume(hu_zyx=hu, grid=Grid(shape_zyx=hu.shape, voxel_to_lps=series)),
-        bodies=LabelVolume(labels_zyx=np.where(painted.tissue == Tissue.SACRUM, SACRUM_LABEL, own).astype(np.uint8), grid=grid),
-        posterior=LabelVolume(labels_zyx=np.where(painted.tissue == Tissue.POSTERIOR, painted.level, 0).astype(np.uint8), grid=grid),
+        bodies=LabelVolume(labels_zyx=body_labels(painted.tissue, painted.level), grid=grid),
+        posterior=LabelVolume(labels_zyx=posterior_labels(painted.tissue, painted.level), grid=grid),
         foreign_zyx=painted.foreign,
         levels=levels,
         scene=scene.name,
         patient=patient,
         scan=scan,
+        person=person,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
+from trabecula_morphometry.mask_sampling import resample_masks
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service.dicom.image import CtImage
 from trabecula_service.pipeline.files import write_durably
@@ -23,12 +24,12 @@ def write_documents(
     """Render and write everything of one result into ``request.out``; the result with its timing, and the files."""
     started = time.perf_counter()
     report("render", 0.0)
-    grid = image.volume.grid
+    bodies, posterior = resample_masks((bodies, posterior), image.volume.grid)
     document_input = DocumentInput(
         result=result,
         image=image,
-        bodies=bodies.resample(grid),
-        posterior=posterior.resample(grid),
+        bodies=bodies,
+        posterior=posterior,
         created=request.created,
         version=request.version,
         superseded=superseded_objects(request),

@@ -9,6 +9,7 @@ import pytest
 
 from bench.bench_heldout import SHARES_IN_PEOPLE, Row, id_rate_in_people, level_scores, summary_line, variants_said
 from trabecula_models.segmentation import FoundVertebra, NameDecision, SpineSegmentation
+from trabecula_models.synthesis.posed_patient import TrueMasks
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import Grid, LabelVolume
 
@@ -26,7 +27,12 @@ def masks(names: dict[str, float], half: int = 10) -> LabelVolume:
 def truth() -> SimpleNamespace:
     levels = tuple(SimpleNamespace(name=name, center_lps_mm=(20.0, 20.0, z), complete=name != "L4") for name, z in CENTRES.items())
     volume = SimpleNamespace(grid=Grid(shape_zyx=(32, 40, 40), voxel_to_lps=np.diag([1.0, 1.0, 5.0, 1.0])))
-    return SimpleNamespace(levels=levels, bodies=masks(CENTRES), volume=volume, foreign_zyx=np.zeros(GRID.shape_zyx, bool))
+
+    def masks_on(grid: Grid) -> TrueMasks:
+        bodies = masks(CENTRES).resample(grid)
+        return TrueMasks(bodies=bodies, posterior=bodies, foreign_zyx=np.zeros(grid.shape_zyx, bool))
+
+    return SimpleNamespace(levels=levels, bodies=masks(CENTRES), volume=volume, masks_on=masks_on)
 
 
 def found(names: dict[str, float], *, certain: bool = True, half: int = 10) -> SpineSegmentation:
@@ -34,9 +40,9 @@ def found(names: dict[str, float], *, certain: bool = True, half: int = 10) -> S
         FoundVertebra(name=name, label=LABEL_OF_LEVEL[name], confidence=1.0, center_lps_mm=(20.0, 20.0, z), complete=True)
         for name, z in names.items()
     )
-    bodies = masks(names, half)
+    bodies, none = masks(names, half), masks({})
     return SpineSegmentation(
-        vertebrae=vertebrae, numbering=NameDecision(certain=certain), bodies=bodies, posterior=bodies, weights_sha256="0", backend="made"
+        vertebrae=vertebrae, numbering=NameDecision(certain=certain), bodies=bodies, posterior=none, weights_sha256="0", backend="made"
     )
 
 
@@ -47,16 +53,16 @@ def line(row: Row) -> list[str]:
 def test_the_truth_itself_scores_full_marks() -> None:
     row = level_scores(found(CENTRES), truth())
     assert (row["levels"], row["identified"]) == (3, 3)  # L4 is cut and not asked for
-    assert row["dice_by_name"] == row["dice_by_place"] == {"L1": 1.0, "L2": 1.0, "L3": 1.0}
+    assert row["dice_by_name"] == row["dice_by_place"] == row["dice_in_space"] == {"L1": 1.0, "L2": 1.0, "L3": 1.0}
     assert not row["missed"]
     assert not row["invented"]
     assert line(row)[-1] == "100"
 
 
 def test_what_the_slices_of_a_series_leave_of_the_true_bodies_is_scored_beside() -> None:
-    in_slices = level_scores(found(CENTRES), truth())["dice_in_slices"]
+    cut = level_scores(found(CENTRES), truth())["dice_cut"]
     # L1 reaches from 120 to 140 mm: the 5 mm slices at 120 to 135 mm stand for 117.5 to 137.5.
-    assert in_slices["L1"] == pytest.approx(18 / 20, abs=0.03)
+    assert cut["L1"] == pytest.approx(18 / 20, abs=0.03)
 
 
 def test_names_off_by_one_are_no_identification_and_unsafe_only_when_certain() -> None:
@@ -80,7 +86,9 @@ def test_missed_and_invented_bodies_are_counted() -> None:
 def test_masks_too_large_show_in_the_volume_ratio() -> None:
     row = level_scores(found(CENTRES, half=11), truth())
     assert row["volume_ratio"]["L2"] == pytest.approx(1.1**3, rel=1e-6)
-    assert row["dice_by_name"]["L2"] == pytest.approx(2 / (1 + 1.1**3), rel=1e-6)
+    assert row["dice_in_space"]["L2"] == pytest.approx(2 / (1 + 1.1**3), rel=1e-6)
+    # In slices of 5 mm the true L2 (85 to 104) is seen in four, the one found (84 to 105) in five.
+    assert row["dice_by_name"]["L2"] == pytest.approx(2 * 4 / (4 + 5 * 1.1**2), rel=1e-6)
 
 
 def test_the_id_rate_in_people_counts_each_kind_of_column_as_often_as_it_occurs() -> None:

@@ -19,6 +19,8 @@ from trabecula_models.synthesis.tissues import Tissue
 from trabecula_models.synthesis.variants import Variant
 from trabecula_models.synthesis.whole_scan import PatientPlan, Region, WholeScan, scan_patient
 from trabecula_morphometry.digital_patient import phantom_line_at
+from trabecula_morphometry.levels import LABEL_OF_LEVEL
+from trabecula_morphometry.volume import Grid, LabelVolume
 
 PATIENT = PatientPlan(
     region=Region.ABDOMEN_PELVIS, phase="unenhanced", tube_voltage_kvp=120, density_mg_cm3=110.0, fractures=0, field_of_view_mm=150.0
@@ -83,8 +85,31 @@ def test_metal_is_foreign_in_the_truth_and_bright_in_the_volume(boxy_scene: Scen
     assert len(voxels) > 1000
     hu = with_screws.volume.sample(with_screws.bodies.grid.to_lps(voxels[:, ::-1]))
     assert np.median(hu) > 1500
-    labelled = with_screws.bodies_with_foreign(40).labels_zyx
+    labelled = with_screws.masks_on(with_screws.bodies.grid).bodies_with_foreign(40).labels_zyx
     assert (labelled[with_screws.foreign_zyx] == 40).all()
+
+
+def test_the_true_masks_are_the_same_wherever_they_are_looked_up(boxy_scene: Scene) -> None:
+    worn = scanned(boxy_scene, replace(PATIENT, wear=1.0, implant=Implant.SCREWS))
+    on_own = worn.masks_on(worn.bodies.grid)
+    assert np.array_equal(on_own.bodies.labels_zyx, worn.bodies.labels_zyx)
+    assert np.array_equal(on_own.posterior.labels_zyx, worn.posterior.labels_zyx)
+    assert np.array_equal(on_own.foreign_zyx, worn.foreign_zyx)
+
+
+def test_masks_on_another_lattice_are_not_moved(plain: WholeScan) -> None:
+    # The nearest voxel would move them by 0.4, 0.45 and 0.35 mm. Their flat walls lie within a voxel of the source, hence the 0.3.
+    matrix = plain.bodies.grid.voxel_to_lps.copy()
+    matrix[:3, 3] += [0.4, 0.45, 0.35]
+    grid = Grid(shape_zyx=plain.bodies.grid.shape_zyx, voxel_to_lps=matrix)
+
+    def centre(masks: LabelVolume, label: int) -> np.ndarray:
+        return masks.grid.to_lps(np.argwhere(masks.labels_zyx == label)[:, ::-1]).mean(axis=0)
+
+    looked_up = plain.masks_on(grid).bodies
+    for level in plain.levels[1:-1]:
+        label = LABEL_OF_LEVEL[level.name]
+        assert centre(looked_up, label) == pytest.approx(centre(plain.bodies, label), abs=0.3)
 
 
 def test_wear_adds_bone_at_the_rims(boxy_scene: Scene) -> None:
