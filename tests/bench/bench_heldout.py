@@ -26,8 +26,10 @@ from trabecula_models.synthesis.held_out_scenes import HELD_OUT_EDITION
 from trabecula_models.synthesis.posed_patient import TrueMasks
 from trabecula_models.synthesis.variants import Variant
 from trabecula_models.synthesis.whole_scan import WholeScan
-from trabecula_morphometry.levels import LABEL_OF_LEVEL
+from trabecula_morphometry.foreign import mark_foreign
+from trabecula_morphometry.levels import FOREIGN_LABEL, LABEL_OF_LEVEL
 from trabecula_morphometry.mask_sampling import resample_masks
+from trabecula_morphometry.voi import FOREIGN_MM3
 from trabecula_morphometry.volume import LabelVolume
 
 IDENTIFIED_MM = 20.0
@@ -83,7 +85,8 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
     true = {level.name: np.array(level.center_lps_mm) for level in truth.levels}
     whole = [level.name for level in truth.levels if level.complete]
     pictured, outlined = truth.volume.grid, found.bodies.grid if found else truth.bodies.grid
-    in_images, in_space = solid(truth.masks_on(pictured)), solid(truth.masks_on(outlined))
+    masks_in_space = truth.masks_on(outlined)
+    in_images, in_space = solid(truth.masks_on(pictured)), solid(masks_in_space)
     delivered, own = np.zeros_like(in_images.labels), np.zeros_like(in_space.labels)
     if found:
         delivered = resample_masks((found.bodies, found.posterior), pictured)[0].labels_zyx * ~in_images.foreign
@@ -127,8 +130,22 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
         "dice_cut": dice_cut,
         "volume_ratio": volume_ratio,
         "centre_error_mm": errors,
+        "foreign_mm3": foreign_volumes(found, truth, masks_in_space) if found else {},
         "timing_s": found.timing_s if found else {},
     }
+
+
+def foreign_volumes(found: SpineSegmentation, truth: WholeScan, in_space: TrueMasks) -> dict[str, tuple[float, float]]:
+    """Metal and cement inside each whole true body, mm3: the true one and what the product marks; levels without either are left out."""
+    marked = mark_foreign(truth.volume, found.bodies, found.posterior).labels_zyx == FOREIGN_LABEL
+    voxel_mm3 = in_space.bodies.grid.voxel_volume_mm3
+    volumes = {}
+    for level in truth.levels:
+        inside = in_space.bodies.labels_zyx == LABEL_OF_LEVEL[level.name]
+        pair = (float((in_space.foreign_zyx & inside).sum()) * voxel_mm3, float((marked & inside).sum()) * voxel_mm3)
+        if level.complete and max(pair) > 0:
+            volumes[level.name] = pair
+    return volumes
 
 
 def run_case(number: int, drawing: int, segmenter: SpineSegmenter, picture: Path) -> Row:
@@ -187,6 +204,14 @@ def variants_said(rows: Sequence[Row]) -> dict[str, tuple[int, int, int, int]]:
     return said
 
 
+def foreign_found(rows: Sequence[Row]) -> tuple[int, int, int, int]:
+    """Bodies with metal or cement that counts: marked, of how many; bodies with none at all: falsely marked, of how many."""
+    pairs = [pair for row in rows for pair in row["foreign_mm3"].values()]
+    have = [found >= FOREIGN_MM3 for true, found in pairs if true >= FOREIGN_MM3]
+    false = sum(found >= FOREIGN_MM3 for true, found in pairs if true == 0)
+    return sum(have), len(have), false, sum(row["levels"] for row in rows) - sum(true > 0 for true, _ in pairs)
+
+
 def summary_line(name: str, rows: list[Row]) -> str:
     """One line of the table."""
     thin, thick = [row for row in rows if row["slice_mm"] <= 1.5], [row for row in rows if row["slice_mm"] >= 5]
@@ -229,6 +254,10 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
         write(f"id-rate with variants as common as in people: {in_people:.1f} %\n")
     for variant, (right, have, false, others) in variants_said(rows).items():
         write(f"{variant} said where a sacrum is seen: {right} of {have} columns that have it, {false} of {others} that do not\n")
+    right, have, false, without = foreign_found(rows)
+    write(
+        f"metal or cement marked in {right} of {have} bodies that hold {FOREIGN_MM3:.0f} mm3 of it, in {false} of {without} that hold none\n"
+    )
     variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
     if variants:
         write(summary_line("T13, L6, sacralised L5", variants) + "\n")

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.bench_heldout import SHARES_IN_PEOPLE, Row, id_rate_in_people, level_scores, summary_line, variants_said
+from bench.bench_heldout import SHARES_IN_PEOPLE, Row, foreign_found, id_rate_in_people, level_scores, summary_line, variants_said
 from trabecula_models.segmentation import FoundVertebra, NameDecision, SpineSegmentation
 from trabecula_models.synthesis.posed_patient import TrueMasks
 from trabecula_morphometry.levels import LABEL_OF_LEVEL
-from trabecula_morphometry.volume import Grid, LabelVolume
+from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
 GRID = Grid(shape_zyx=(160, 40, 40), voxel_to_lps=np.eye(4))
 CENTRES = {"L1": 130.0, "L2": 95.0, "L3": 60.0, "L4": 25.0}
@@ -26,7 +26,8 @@ def masks(names: dict[str, float], half: int = 10) -> LabelVolume:
 
 def truth() -> SimpleNamespace:
     levels = tuple(SimpleNamespace(name=name, center_lps_mm=(20.0, 20.0, z), complete=name != "L4") for name, z in CENTRES.items())
-    volume = SimpleNamespace(grid=Grid(shape_zyx=(32, 40, 40), voxel_to_lps=np.diag([1.0, 1.0, 5.0, 1.0])))
+    slices = Grid(shape_zyx=(32, 40, 40), voxel_to_lps=np.diag([1.0, 1.0, 5.0, 1.0]))
+    volume = Volume(hu_zyx=np.full(slices.shape_zyx, 100, np.int16), grid=slices)
 
     def masks_on(grid: Grid) -> TrueMasks:
         bodies = masks(CENTRES).resample(grid)
@@ -115,3 +116,12 @@ def test_a_variant_counts_as_said_only_where_the_sacrum_was_in_view() -> None:
     assert said["sacralised_L5"] == (1, 2, 1, 2)
     assert said["L6"] == (1, 1, 0, 3)
     assert said["T13"] == (0, 0, 0, 4)
+
+
+def test_metal_and_cement_count_where_there_is_enough_of_it() -> None:
+    rows = [
+        {"levels": 4, "foreign_mm3": {"L1": (900.0, 700.0), "L2": (300.0, 0.0), "L3": (40.0, 0.0)}},
+        {"levels": 3, "foreign_mm3": {"T12": (0.0, 200.0)}},
+    ]
+    assert foreign_found(rows) == (1, 2, 1, 4)
+    assert foreign_found([{"levels": 2, "foreign_mm3": {}}]) == (0, 0, 0, 2)
