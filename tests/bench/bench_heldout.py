@@ -255,9 +255,7 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     for variant, (right, have, false, others) in variants_said(rows).items():
         write(f"{variant} said where a sacrum is seen: {right} of {have} columns that have it, {false} of {others} that do not\n")
     right, have, false, without = foreign_found(rows)
-    write(
-        f"metal or cement marked in {right} of {have} bodies that hold {FOREIGN_MM3:.0f} mm3 of it, in {false} of {without} that hold none\n"
-    )
+    write(f"metal or cement ({FOREIGN_MM3:.0f} mm3): marked in {right} of {have} bodies with it, falsely in {false} of {without} others\n")
     variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
     if variants:
         write(summary_line("T13, L6, sacralised L5", variants) + "\n")
