@@ -17,42 +17,55 @@ SURROUNDINGS_MM = 0.5
 """SD of the Gaussian that the share is taken over: the steps of 1 mm voxels vanish, a lamina of two of them stays."""
 
 _ROOM_VOXELS = 4
-_FULL = 250
-"""A share of one in the byte arrays that shares are summed in."""
+FULL, HALF = 250, 125
+"""Shares of one and of a half in the byte arrays that shares are kept in."""
 
 
 def resample_masks(masks: Sequence[LabelVolume], grid: Grid) -> tuple[LabelVolume, ...]:
-    """Masks that share one grid and overlap nowhere, on another grid; on their own one as they are.
+    """Masks that share one grid, on another grid; on their own one as they are.
 
     A voxel belongs to the masks where all their labels together fill half of its surroundings, and to the label that fills most of it.
+    Where two masks overlap, as metal and the arch it was screwed through do, both keep it.
     """
     source = masks[0].grid
     if source.shape_zyx == grid.shape_zyx and np.allclose(source.voxel_to_lps, grid.voxel_to_lps, rtol=0.0, atol=1e-6):
         return tuple(masks)
-    found = [LabelVolume(labels_zyx=np.zeros(grid.shape_zyx, np.uint8), grid=grid) for _ in masks]
-    parts = [part for number, mask in enumerate(masks) for part in _parts(mask, number, grid)]
-    if not parts:
-        return tuple(found)
-    box = tuple(slice(min(part.box[axis].start for part in parts), max(part.box[axis].stop for part in parts)) for axis in range(3))
-    shape = tuple(side.stop - side.start for side in box)
-    filled, largest, owner, label = np.zeros(shape, np.uint16), *(np.zeros(shape, np.uint8) for _ in range(3))
+    out = [np.zeros(grid.shape_zyx, np.uint8) for _ in masks]
+    parts = [_parts(mask, grid) for mask in masks]
+    everywhere = [part.box for own in parts for part in own]
+    if everywhere:
+        box = tuple(slice(min(part[axis].start for part in everywhere), max(part[axis].stop for part in everywhere)) for axis in range(3))
+        shape = tuple(side.stop - side.start for side in box)
+        filled, largest = np.zeros(shape, np.uint16), np.zeros((len(masks), *shape), np.uint8)
+        for own, labels, most in zip(parts, out, largest, strict=True):
+            _add_shares(own, grid, box, filled, most, labels[box])
+        owner = largest.argmax(axis=0)
+        for number, (labels, most) in enumerate(zip(out, largest, strict=True)):
+            labels[box][~((most > HALF) | ((owner == number) & (filled > HALF)))] = 0
+    return tuple(LabelVolume(labels_zyx=labels, grid=grid) for labels in out)
+
+
+def _add_shares(
+    parts: "list[_Part]",
+    grid: Grid,
+    box: tuple[slice, ...],
+    filled: NDArray[np.uint16],
+    largest: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+) -> None:
+    """Add the shares of one mask's labels to what is filled in a box, and note which of them has the largest share (in place)."""
     for part in parts:
         here = tuple(slice(own.start - side.start, own.stop - side.start) for own, side in zip(part.box, box, strict=True))
         share = part.share_on(grid)
         filled[here] += share
         most = share > largest[here]
-        largest[here][most], owner[here][most], label[here][most] = share[most], part.mask, part.label
-    label[filled <= _FULL // 2] = 0
-    for number, mask in enumerate(found):
-        np.copyto(mask.labels_zyx[box], label, where=owner == number)
-    return tuple(found)
+        largest[here][most], labels[here][most] = share[most], part.label
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Part:
-    """One label of one mask: its share (z, y, x) on its own grid, and the box of the target that it reaches."""
+    """One label of a mask: its share (z, y, x) on its own grid, and the box of the target that it reaches."""
 
-    mask: int
     label: int
     share: NDArray[np.float32]
     grid: Grid
@@ -73,10 +86,10 @@ class _Part:
             share = np.moveaxis(share, (0, 1, 2), tuple(int(axis) for axis in axes))
         else:
             share = ndimage.affine_transform(self.share, turn, offset, output_shape=target.shape_zyx, order=1, mode="constant")
-        return np.asarray(np.rint(share * _FULL), np.uint8)
+        return np.asarray(np.rint(share * FULL), np.uint8)
 
 
-def _parts(mask: LabelVolume, number: int, grid: Grid) -> list[_Part]:
+def _parts(mask: LabelVolume, grid: Grid) -> list[_Part]:
     parts = []
     sigma_zyx = SURROUNDINGS_MM / mask.grid.spacing_xyz_mm[::-1]
     for index, found in enumerate(ndimage.find_objects(mask.labels_zyx)):
@@ -88,7 +101,7 @@ def _parts(mask: LabelVolume, number: int, grid: Grid) -> list[_Part]:
         if all(side.stop > side.start for side in box):
             inside = (mask.labels_zyx[around] == index + 1).astype(np.float32)
             share: NDArray[np.float32] = ndimage.gaussian_filter(inside, sigma_zyx, mode="nearest", truncate=3.0)
-            parts.append(_Part(mask=number, label=index + 1, share=share, grid=own, box=box))
+            parts.append(_Part(label=index + 1, share=share, grid=own, box=box))
     return parts
 
 

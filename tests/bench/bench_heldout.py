@@ -40,7 +40,12 @@ SAME_BODY_MM = 14.0
 
 DICE_LEVELS = ("L1", "L2", "L3")
 NO_LABEL = 255
-COUNTED_VARIANTS = (Variant.T13.value, Variant.L6.value, Variant.SACRALISED_L5.value)
+COUNTED_TOGETHER = {
+    "usual count, any ribs": (Variant.USUAL.value, Variant.SHORT_RIB.value, Variant.NO_RIB_12.value),
+    "T13, L6, sacralised L5": (Variant.T13.value, Variant.L6.value, Variant.SACRALISED_L5.value),
+    "six or four lumbar vertebrae": (Variant.L6.value, Variant.FOUR_LUMBAR.value),
+    "all but T13": tuple(variant.value for variant in Variant if variant is not Variant.T13),
+}
 
 SHARES_IN_PEOPLE = {
     Variant.T13.value: 0.004,
@@ -218,12 +223,12 @@ def summary_line(name: str, rows: list[Row]) -> str:
     scores = [
         _mean([d for row in some for d in row[key].values()])
         for some, key in (
-            (thin, "dice_by_name"),
-            (thick, "dice_by_name"),
+            (thin, "dice_by_place"),
+            (thick, "dice_by_place"),
             (thin, "dice_in_space"),
             (thick, "dice_in_space"),
             (thick, "dice_cut"),
-            (rows, "dice_by_place"),
+            (rows, "dice_by_name"),
         )
     ]
     safe = sum(not row["wrong_names"] or not row["certain"] for row in rows)
@@ -238,15 +243,15 @@ def summary_line(name: str, rows: list[Row]) -> str:
 
 
 HEADER = (
-    f"{'group':30} {'n':>4} {'id %':>7} {'<=1.5mm':>8} {'5 mm':>8} {'thin 3D':>8} {'5 mm 3D':>8} {'cut 3D':>8} {'place':>8} {'d mm':>7} "
+    f"{'group':30} {'n':>4} {'id %':>7} {'<=1.5mm':>8} {'5 mm':>8} {'thin 3D':>8} {'5 mm 3D':>8} {'cut 3D':>8} {'by name':>8} {'d mm':>7} "
     f"{'missed':>6} {'invented':>8} {'certain%':>8} {'safe%':>6}"
 )
 
 
 def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     """All cases, each subgroup, and every case whose names are wrong."""
-    write("Dice: mean body Dice of L1-L3 on the CT's own grid, by name; place: whatever the name.\n")
-    write("3D: in space, whatever the name, at 1 mm; cut: of the true bodies themselves once they are cut into slices of 5 mm.\n")
+    write("Dice: mean body Dice of L1-L3 on the CT's own grid, whatever the name; by name: 0 where the name is another.\n")
+    write("3D: in space, at 1 mm; cut: of the true bodies themselves once they are cut into slices of 5 mm.\n")
     write("safe: names right or declared uncertain.\n")
     write(HEADER + "\n" + summary_line("all", rows) + "\n")
     in_people = id_rate_in_people(rows)
@@ -256,9 +261,17 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
         write(f"{variant} said where a sacrum is seen: {right} of {have} columns that have it, {false} of {others} that do not\n")
     right, have, false, without = foreign_found(rows)
     write(f"metal or cement ({FOREIGN_MM3:.0f} mm3): marked in {right} of {have} bodies with it, falsely in {false} of {without} others\n")
-    variants = [row for row in rows if row["variant"] in COUNTED_VARIANTS]
-    if variants:
-        write(summary_line("T13, L6, sacralised L5", variants) + "\n")
+    for slices, some in (
+        ("<= 1.5 mm", [row for row in rows if row["slice_mm"] <= 1.5]),
+        ("5 mm", [row for row in rows if row["slice_mm"] >= 5]),
+    ):
+        scores = [d for row in some for d in row["dice_by_place"].values()]
+        if scores:
+            write(f"median Dice in slices of {slices}: {float(np.median(scores)):.3f}\n")
+    for name, variants in COUNTED_TOGETHER.items():
+        together = [row for row in rows if row["variant"] in variants]
+        if together:
+            write(summary_line(name, together) + "\n")
     for key in ("spine", "variant", "region", "slice_mm", "kernel", "phase", "kvp", "worn", "implant"):
         for value in sorted({row[key] for row in rows}):
             write(summary_line(f"{key} {value}", [row for row in rows if row[key] == value]) + "\n")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trabecula_morphometry.levels import FOREIGN_LABEL, SACRUM_LABEL
+from trabecula_morphometry.mask_sampling import resample_masks
 from trabecula_morphometry.volume import AIR_HU, Grid, LabelVolume, Volume
 from trabecula_service.dicom.image import CtImage
 from trabecula_service.result import Source, SourceStack
@@ -48,21 +49,26 @@ def joined_image(stacks: Sequence[CtImage]) -> CtImage:
     )
 
 
-def joined_labels(stacks: Sequence[LabelVolume], renumbered: Sequence[Mapping[int, int]], grid: Grid) -> LabelVolume:
-    """The labels of all stacks on the grid of the whole.
+def joined_masks(
+    stacks: Sequence[tuple[LabelVolume, LabelVolume]], renumbered: Sequence[Mapping[int, int]], grid: Grid
+) -> tuple[LabelVolume, LabelVolume]:
+    """Bodies and posterior elements of all stacks on the grid of the whole.
 
     Parameters
     ----------
+    stacks : bodies and posterior elements of each.
     renumbered : per stack the labels that are kept, and what they become; the sacrum and foreign material are always kept.
     """
-    out = np.zeros(grid.shape_zyx, dtype=np.uint8)
-    for labels, mapping in zip(stacks, renumbered, strict=True):
+    joined = [np.zeros(grid.shape_zyx, dtype=np.uint8) for _ in range(2)]
+    for masks, mapping in zip(stacks, renumbered, strict=True):
         lookup = np.zeros(256, dtype=np.uint8)
         for old, new in {**mapping, SACRUM_LABEL: SACRUM_LABEL, FOREIGN_LABEL: FOREIGN_LABEL}.items():
             lookup[old] = new
-        kept = LabelVolume(labels_zyx=lookup[labels.labels_zyx], grid=labels.grid).resample(grid).labels_zyx
-        np.copyto(out, kept, where=out == 0)
-    return LabelVolume(labels_zyx=out, grid=grid)
+        kept = resample_masks([LabelVolume(labels_zyx=lookup[mask.labels_zyx], grid=mask.grid) for mask in masks], grid)
+        for out, mask in zip(joined, kept, strict=True):
+            np.copyto(out, mask.labels_zyx, where=out == 0)
+    bodies, posterior = (LabelVolume(labels_zyx=labels, grid=grid) for labels in joined)
+    return bodies, posterior
 
 
 def _lattice(stacks: Sequence[CtImage]) -> Grid | None:

@@ -17,7 +17,7 @@ from trabecula_morphometry.levels import LABEL_OF_LEVEL
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service import __version__
 from trabecula_service.dicom.image import CtImage, NotEvaluableError
-from trabecula_service.dicom.joined_image import joined_image, joined_labels
+from trabecula_service.dicom.joined_image import joined_image, joined_masks
 from trabecula_service.pipeline.acquisition_file import AcquisitionFacts, override, read_acquisition_file
 from trabecula_service.pipeline.conclude import conclude
 from trabecula_service.pipeline.documents import superseded_objects, write_documents
@@ -151,8 +151,7 @@ def _joined(
     joined = join_results(results, image.source)
     renumbered = [{LABEL_OF_LEVEL[old]: LABEL_OF_LEVEL[new] for old, new in taken.items()} for taken in joined.taken]
     grid = image.volume.grid
-    bodies = joined_labels([_with_foreign(stack) for stack in stacks], renumbered, grid)
-    posterior = joined_labels([stack.segmentation.posterior for stack in stacks], renumbered, grid)
+    bodies, posterior = joined_masks([(_with_foreign(stack), stack.segmentation.posterior) for stack in stacks], renumbered, grid)
     return joined.result, image, bodies, posterior
 
 
