@@ -49,7 +49,7 @@ def test_a_ball_stays_where_it_is_and_as_large_on_any_lattice(
     (found,) = resample_masks((ball(grid()),), there)
     true = ball(there)
     # The ball is so near to the truth but for slices of 2.5 mm that just touch its poles, in the one mask and not in the other.
-    assert found.labels_zyx.sum() == pytest.approx(true.labels_zyx.sum(), rel=0.06)
+    assert np.count_nonzero(found.labels_zyx) == pytest.approx(np.count_nonzero(true.labels_zyx), rel=0.06)
     assert dice(found.labels_zyx == 20, true.labels_zyx == 20) > 0.975
     points = points_of(there)
     assert points[found.labels_zyx > 0].mean(axis=0) == pytest.approx(points[true.labels_zyx > 0].mean(axis=0), abs=0.35)
@@ -72,7 +72,7 @@ def test_a_lamina_of_two_voxels_and_the_seam_between_body_and_arch_stay_whole() 
     # The lamina lies at x 21.5 to 23.5 mm and the seam at y 24.5 mm: every row through its middle is bone from the body's front to its end.
     row = (found_body.labels_zyx | found_arch.labels_zyx)[19, :, 44]
     assert (row[22:76] > 0).all()
-    assert found_arch.labels_zyx.sum() == pytest.approx(arch.sum() * 4, rel=0.1)
+    assert np.count_nonzero(found_arch.labels_zyx) == pytest.approx(4 * np.count_nonzero(arch), rel=0.1)
 
 
 def test_metal_and_the_arch_beneath_it_both_keep_their_voxels() -> None:
@@ -113,4 +113,4 @@ def test_what_lies_beyond_the_other_grid_is_left_out() -> None:
     assert not resample_masks((ball(grid()),), far)[0].labels_zyx.any()
     half = grid(first_mm=(23.5, 0.0, 0.0))
     (found,) = resample_masks((ball(grid()),), half)
-    assert found.labels_zyx.sum() == pytest.approx(ball(grid()).labels_zyx.sum() / 2, rel=0.06)
+    assert np.count_nonzero(found.labels_zyx) == pytest.approx(np.count_nonzero(ball(grid()).labels_zyx) / 2, rel=0.06)
