@@ -74,7 +74,7 @@ class RefineConfig:
     """Synthetic patches to draw, four to five bodies each, two looks at each (model card)."""
     network: NetworkConfig = REFINE_NETWORK
     seed: int = 1
-    steps: int = 17600
+    steps: int = 21200
     batch: int = 4
     learning_rate: float = 2.5e-3
     warm_up_steps: int = 100
