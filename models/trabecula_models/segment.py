@@ -29,12 +29,12 @@ from trabecula_models.bodies import (
     split_bodies,
 )
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
-from trabecula_models.clefts import with_clefts
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
 from trabecula_models.column_norms import tilts_deg
 from trabecula_models.delineate import Delineation, delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_arches, fine_bodies, fine_maps
 from trabecula_models.forward import Compute
+from trabecula_models.inclusions import with_inclusions
 from trabecula_models.inference import NetworkRunner
 from trabecula_models.level_evidence import ColumnEvidence, usual_step_mm
 from trabecula_models.listing import list_vertebrae
@@ -145,7 +145,7 @@ class SpineSegmenter:
         outlined = fine.outlined(INSIDE_MARGIN)
         if not seen.noisy:
             outlined = self._networks.refine.outline(volume, fine, outlined)
-        outlined = with_clefts(outlined, fine.grid, volume)
+        outlined = with_inclusions(outlined, fine.grid, volume)
         bodies = fine_bodies(seen, fine, outlined, sacrum, labels)
         arches = fine_arches(volume, seen, fine, bodies, posterior, labels)
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]

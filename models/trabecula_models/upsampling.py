@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trabecula_morphometry.interpolation import linear_weights
 from trabecula_morphometry.volume import Grid
 
 
 def upsample(field: NDArray[np.float32], grid: Grid, target: Grid) -> NDArray[np.float32]:
     """A field of one LPS-parallel grid on another one, linear between its voxels; beyond its end the outermost ones go on."""
-    along_z, along_y, along_x = (_linear_weights(places, size) for places, size in zip(_places_zyx(grid, target), field.shape, strict=True))
+    along_z, along_y, along_x = (linear_weights(places, size) for places, size in zip(_places_zyx(grid, target), field.shape, strict=True))
     slices = (along_z @ field.reshape(len(field), -1)).reshape(len(along_z), *field.shape[1:])
     out: NDArray[np.float32] = along_y @ slices @ along_x.T
     return out
@@ -31,14 +32,3 @@ def _places_zyx(grid: Grid, target: Grid) -> list[NDArray[np.float64]]:
     step = target.spacing_xyz_mm[0] / grid.spacing_xyz_mm[0]
     offset = grid.to_voxel(target.voxel_to_lps[:3, 3])[::-1]
     return [first + step * np.arange(count) for first, count in zip(offset, target.shape_zyx, strict=True)]
-
-
-def _linear_weights(places: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """Weights (places, size) of linear interpolation."""
-    inside = np.clip(places, 0, size - 1)
-    lower = np.minimum(inside.astype(int), max(size - 2, 0))
-    rows = np.arange(len(places))
-    weights = np.zeros((len(places), size), dtype=np.float32)
-    weights[rows, lower] = 1 - (inside - lower)
-    weights[rows, np.minimum(lower + 1, size - 1)] += inside - lower
-    return weights

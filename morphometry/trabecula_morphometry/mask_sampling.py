@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from trabecula_morphometry.interpolation import linear_weights
 from trabecula_morphometry.volume import Grid, LabelVolume
 
 SURROUNDINGS_MM = 0.5
@@ -82,7 +83,9 @@ class _Part:
             share = self.share
             for axis in range(3):
                 places = offset[axis] + turn[axis, axes[axis]] * np.arange(target.shape_zyx[axes[axis]])
-                share = np.moveaxis(np.tensordot(_linear_weights(places, share.shape[axis]), share, axes=(1, axis)), 0, axis)
+                weights = linear_weights(places, share.shape[axis])
+                weights[(places < -0.5) | (places > share.shape[axis] - 0.5)] = 0.0  # a mask does not go on beyond its grid
+                share = np.moveaxis(np.tensordot(weights, share, axes=(1, axis)), 0, axis)
             share = np.moveaxis(share, (0, 1, 2), tuple(int(axis) for axis in axes))
         else:
             share = ndimage.affine_transform(self.share, turn, offset, output_shape=target.shape_zyx, order=1, mode="constant")
@@ -114,15 +117,3 @@ def _reached(own: Grid, grid: Grid) -> tuple[slice, slice, slice]:
     last = np.clip(np.ceil(voxels.max(axis=0)).astype(int) + 1, first, size)
     x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
     return z, y, x
-
-
-def _linear_weights(places: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """Weights (places, size) of linear interpolation, none beyond half a voxel outside."""
-    inside = np.clip(places, 0, size - 1)
-    lower = np.minimum(inside.astype(int), max(size - 2, 0))
-    rows = np.arange(len(places))
-    weights = np.zeros((len(places), size), dtype=np.float32)
-    weights[rows, lower] = 1 - (inside - lower)
-    weights[rows, np.minimum(lower + 1, size - 1)] += inside - lower
-    weights[(places < -0.5) | (places > size - 0.5)] = 0.0
-    return weights
