@@ -15,6 +15,7 @@ from trabecula_models.naming import NamedColumn, name_column
 from trabecula_models.segmentation import NameAlternative, NameDecision, SpineSegmentation
 from trabecula_models.synthesis.body_split import largest_part, split_vertebrae
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, LEVEL_OF_LABEL, LEVELS_IN_ORDER, SACRUM_LABEL, level_position
+from trabecula_morphometry.mask_sampling import resample_masks
 from trabecula_morphometry.volume import LabelVolume, Volume, analysis_grid
 
 MARGIN_MM = 4.0
@@ -81,7 +82,7 @@ def _fine_labels(labels: LabelVolume) -> LabelVolume | None:
     corners = np.array(np.meshgrid(*[(s.start - 0.5, s.stop - 0.5) for s in boxes[0][::-1]])).reshape(3, -1).T
     points = labels.grid.to_lps(corners)
     room = np.array([RIB_SIDE_MM[0], MARGIN_MM, MARGIN_MM])
-    fine = labels.resample(analysis_grid(points.min(axis=0) - room, points.max(axis=0) + room, OUTPUT_SPACING_MM))
+    (fine,) = resample_masks([labels], analysis_grid(points.min(axis=0) - room, points.max(axis=0) + room, OUTPUT_SPACING_MM))
     fine.labels_zyx[kept[fine.labels_zyx] == 0] = 0
     return fine
 

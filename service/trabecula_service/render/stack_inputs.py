@@ -3,6 +3,7 @@
 import numpy as np
 
 from trabecula_morphometry.levels import FOREIGN_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL
+from trabecula_morphometry.mask_sampling import resample_masks
 from trabecula_morphometry.volume import LabelVolume
 from trabecula_service.dicom.image import CtImage
 from trabecula_service.render.document_input import DocumentInput
@@ -31,19 +32,21 @@ def _of_stack(document_input: DocumentInput, image: CtImage, levels: list[Level]
     # Slice thickness is the series' own; the rest, which a user may have corrected, is that of the whole.
     acquisition = result.acquisition.model_copy(update={"slice_thickness_mm": image.acquisition.slice_thickness_mm})
     source = image.source.model_copy(update={"scanned_on": result.source.scanned_on})
+    own = [_of_levels(mask, levels) for mask in (document_input.bodies, document_input.posterior)]
+    bodies, posterior = resample_masks(own, image.volume.grid)
     return DocumentInput(
         result=result.model_copy(update={"source": source, "acquisition": acquisition, "levels": levels}),
         image=image,
-        bodies=_labels_of(document_input.bodies, levels, image),
-        posterior=_labels_of(document_input.posterior, levels, image),
+        bodies=bodies,
+        posterior=posterior,
         created=document_input.created,
         version=document_input.version,
         language=document_input.language,
     )
 
 
-def _labels_of(labels: LabelVolume, levels: list[Level], image: CtImage) -> LabelVolume:
+def _of_levels(labels: LabelVolume, levels: list[Level]) -> LabelVolume:
     kept = np.zeros(256, dtype=np.uint8)
     for label in (*(LABEL_OF_LEVEL[level.name] for level in levels), SACRUM_LABEL, FOREIGN_LABEL):
         kept[label] = label
-    return LabelVolume(labels_zyx=kept[labels.labels_zyx], grid=labels.grid).resample(image.volume.grid)
+    return LabelVolume(labels_zyx=kept[labels.labels_zyx], grid=labels.grid)
