@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trabecula_models.synthesis.column_scenes import ColumnScene, load_column_scene
-from trabecula_models.synthesis.implants import Implant
+from trabecula_models.synthesis.implants import STREAK_HU, Implant
 from trabecula_models.synthesis.scanner import KERNELS, ScanPlan
 from trabecula_models.synthesis.scene_set import VARIANT_SCENES, default_scene_folder
 from trabecula_models.synthesis.whole_scan import PatientPlan, Region, WholeScan, scan_patient
@@ -46,7 +46,7 @@ def draw_plans(rng: np.random.Generator) -> tuple[PatientPlan, ScanPlan]:
         breathing_steps=int(rng.random() < 0.15),
         wear=float(rng.uniform(0, 1)) if rng.random() < 0.5 else 0.0,
         implant=list(Implant)[int(rng.choice(4, p=[0.85, 0.06, 0.04, 0.05]))],
-        streak_hu=float(rng.uniform(100, 400)),
+        streak_hu=float(rng.uniform(*STREAK_HU)),
     )
     scan = ScanPlan(
         slice_thickness_mm=step_mm * float(rng.choice([1.0, 1.25])),

@@ -11,7 +11,7 @@ import numpy as np
 
 from trabecula_models.synthesis.column_scenes import PROCEDURAL, load_column_scene
 from trabecula_models.synthesis.held_out_scenes import BDMAP12, HEALTHIVERT, VERSE010, held_out_folder, scene_of
-from trabecula_models.synthesis.implants import Implant
+from trabecula_models.synthesis.implants import STREAK_HU, Implant
 from trabecula_models.synthesis.scanner import KERNELS, ScanPlan
 from trabecula_models.synthesis.variants import Variant
 from trabecula_models.synthesis.whole_scan import PatientPlan, Region, WholeScan, scan_patient
@@ -99,7 +99,7 @@ def held_out_case(number: int, drawing: int = 0) -> HeldOutCase:
         breathing_steps=int(number >= PLAIN_CASES and number % 6 == 0),
         wear=float(rng.uniform(0.4, 1.0)) if number >= PLAIN_CASES and number % _WORN_EVERY == 0 else 0.0,
         implant=list(Implant)[1 + number // _IMPLANT_EVERY % 3] if number >= PLAIN_CASES and number % _IMPLANT_EVERY == 0 else Implant.NONE,
-        streak_hu=float(rng.uniform(100, 400)),
+        streak_hu=float(rng.uniform(*STREAK_HU)),
     )
     scan = ScanPlan(
         slice_thickness_mm=step * float(rng.choice([1.0, 1.25])),

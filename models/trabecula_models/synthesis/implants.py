@@ -16,7 +16,13 @@ from trabecula_models.synthesis.body_split import BodyFrame
 
 METAL_HU, STREAK_FROM_HU = 3071.0, 2000.0
 STREAK_GRID_MM, STREAK_SLICE_MM, STREAK_FIELD_MM = 2.5, 4, 300
-"""Streaks are computed on this grid, in every fourth slice, over the middle of the field."""
+"""Streaks are computed on this grid, in every fourth millimetre, over the middle of the field."""
+
+LEAST_METAL_MM2, METAL_BLUR_MM = 12.0, 3.0
+"""A slice with less metal throws none; metal is blurred before it is taken to the coarser grid."""
+
+STREAK_HU = (100.0, 400.0)
+"""Height of the streaks (99.5th percentile outside of the metal), from faint to ones that hide bone: a choice."""
 
 
 class Implant(Enum):
@@ -123,25 +129,24 @@ def _streaks_of_slice(metal: NDArray[np.float32], strength_hu: float, rng: np.ra
     return np.asarray(image * (strength_hu / max(scale, 1e-6)), np.float32)
 
 
-def add_streaks(hu_zyx: NDArray[np.float32], strength_hu: float, rng: np.random.Generator) -> None:
-    """Add metal's streaks to ideal HU at 1 mm (in place); slices without metal stay as they are."""
+def add_streaks(hu_zyx: NDArray[np.float32], strength_hu: float, rng: np.random.Generator, voxel_mm: float = 1.0) -> None:
+    """Add metal's streaks to ideal HU (in place); slices without metal stay as they are."""
     metal = hu_zyx >= STREAK_FROM_HU
-    rows = np.flatnonzero(metal.sum((1, 2)) > 12)
+    rows = np.flatnonzero(metal.sum((1, 2)) * voxel_mm**2 > LEAST_METAL_MM2)
     if not len(rows):
         return
+    step = STREAK_GRID_MM / voxel_mm
     count = round(STREAK_FIELD_MM / STREAK_GRID_MM)
     middle = [n / 2 for n in hu_zyx.shape[1:]]
-    y, x = (np.rint(m + (np.arange(count) - count / 2) * STREAK_GRID_MM).astype(int) for m in middle)
+    y, x = (np.rint(m + (np.arange(count) - count / 2) * step).astype(int) for m in middle)
     ok_y, ok_x = (y >= 0) & (y < hu_zyx.shape[1]), (x >= 0) & (x < hu_zyx.shape[2])
     last: tuple[int, NDArray[np.float32]] | None = None
     for z in rows:
-        if last is None or z - last[0] >= STREAK_SLICE_MM:
+        if last is None or (z - last[0]) * voxel_mm >= STREAK_SLICE_MM:
             coarse = np.zeros((count, count), np.float32)
-            blurred = ndimage.uniform_filter(metal[z].astype(np.float32), 3)
+            blurred = ndimage.uniform_filter(metal[z].astype(np.float32), round(METAL_BLUR_MM / voxel_mm))
             coarse[np.ix_(ok_y, ok_x)] = blurred[np.ix_(y[ok_y], x[ok_x])]
             last = (int(z), _streaks_of_slice(coarse, strength_hu, rng))
-        offset = [(count / 2 - m / STREAK_GRID_MM) for m in middle]
-        field = ndimage.affine_transform(
-            last[1], np.full(2, 1 / STREAK_GRID_MM), offset, output_shape=hu_zyx.shape[1:], order=1, mode="constant"
-        )
+        offset = [(count / 2 - m / step) for m in middle]
+        field = ndimage.affine_transform(last[1], np.full(2, 1 / step), offset, output_shape=hu_zyx.shape[1:], order=1, mode="constant")
         hu_zyx[z] += np.where(metal[z] | (hu_zyx[z] < -900), 0, field)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trabecula_models.synthesis.acquisition import AIR_HU, acquire, draw_acquisition
 from trabecula_models.synthesis.bone_changes import BoneChanges, apply_bone_changes, draw_bone_changes
 from trabecula_models.synthesis.clutter import add_clutter, add_paraspinal_fat, add_texture
-from trabecula_models.synthesis.implants import Implant, draw_implants, paint_implants
+from trabecula_models.synthesis.implants import STREAK_HU, Implant, add_streaks, draw_implants, paint_implants
 from trabecula_models.synthesis.intensity import Style, draw_tables, paint
 from trabecula_models.synthesis.scene import CENTRE_STEP_MM, Scene
 from trabecula_models.synthesis.tissues import SEGMENTATION_CLASS
@@ -39,7 +39,10 @@ class SampleConfig:
     circle_share: float = 0.08
     """Share of samples inside a reconstruction circle of 45 to 140 mm."""
     implant_share: float = 0.06
-    """Share of samples with screws, a cage or cement; labels stay those of the bone, metal outside bone is background."""
+    """Share of samples with screws, a cage or cement (where they show two vertebrae from T11 down), and the streaks of what is metal.
+
+    Labels stay those of the bone, metal outside bone is background.
+    """
     thick_share: float = 0.0
     """Share of samples with slices of 4 or 5 mm, besides the fifth that has them anyway."""
     warp: WarpRange = field(default_factory=WarpRange)
@@ -143,7 +146,9 @@ def draw_sample(scene: Scene, config: SampleConfig, rng: np.random.Generator) ->
     if rng.random() < config.implant_share:
         kind = list(Implant)[int(rng.integers(1, len(Implant)))]
         flat = (fine_points[0].numpy() if config.supersample > 1 else points).reshape(3, -1)
-        paint_implants(draw_implants(rng, scene.frames, kind), flat, hu_fine.reshape(-1))
+        in_view = tuple(frame for frame in scene.frames if points[0].min() < frame.centre[0] < points[0].max())
+        paint_implants(draw_implants(rng, in_view, kind), flat, hu_fine.reshape(-1))
+        add_streaks(hu_fine, float(rng.uniform(*STREAK_HU)), rng, config.spacing_mm / config.supersample)
     hu = acquire(hu_fine, config.shape_zyx, config.spacing_mm, draw_acquisition(rng, config.thick_share), rng)
     classes = SEGMENTATION_CLASS.take(classes)
     centre_mm = ((truth >> np.uint32(16)) & np.uint32(255)).astype(np.float32) * CENTRE_STEP_MM
