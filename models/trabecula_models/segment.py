@@ -47,7 +47,7 @@ from trabecula_models.refine import BodyRefiner
 from trabecula_models.segmentation import SpineSegmentation
 from trabecula_models.transitional import WING_SEEN_APART_MM, likeliest_arches_and_sacrum, sacral_contact_mm2
 from trabecula_morphometry.levels import LABEL_OF_LEVEL, SACRUM_LABEL
-from trabecula_morphometry.volume import Volume
+from trabecula_morphometry.volume import LabelVolume, Volume
 
 BACKEND_NAME = "builtin"
 
@@ -101,60 +101,19 @@ class SpineSegmenter:
         if located is None:
             return None
         located, seen, sacrum = self._delineated(volume, located, lambda share: report("delineate", share))
-        maps, grid = seen.maps, seen.grid
         delineated_at = time.perf_counter()
-        voxel_mm = float(grid.spacing_xyz_mm[0])
-        peaks = heat_peaks(maps.heat, maps.body > 0.5, voxel_mm, grid.voxel_to_lps[:3, 3])
-        levels = coarse_levels(peaks, located)
-        placed = [
-            replace(peak, usual_step_mm=usual_step_mm(level)) if np.isfinite(level) else peak
-            for peak, level in zip(peaks, levels, strict=True)
-        ]
-        chain = column_chain(placed, disc_between(maps.body, voxel_mm))
-        chain = drop_sacral_bodies(chain, sacrum, grid)
-        chain, instances = bodies_of(maps, chain, voxel_mm)
+        chain, instances = _found_bodies(located, seen, sacrum)
         if not chain:
             return None
-        ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, located.low_lps_mm, located.high_lps_mm)
-        last_rib = last_rib_length(chain, ribs, maps, grid, volume)
-        centers = np.array([candidate.center_lps_mm for candidate in chain])
-        centers_zyx = grid.to_voxel(centers)[:, ::-1]
-        arches_seen = maps.posterior > BODY_PROBABILITY
-        evidence = ColumnEvidence(
-            steps=chain_step_levels(chain_steps_mm(chain)),
-            steps_mm=chain_steps_mm(chain),
-            sacrum_below=sacrum_below(chain, sacrum, grid),
-            rib_probability=ribs,
-            last_rib_length_mm=last_rib.length_mm,
-            last_rib_whole=last_rib.whole,
-            shortest_last_rib_mm=last_rib.shortest_whole_mm,
-            level_index=coarse_levels(chain, located),
-            process_reach_mm=transverse_reach_mm(chain, maps, grid, located.low_lps_mm, located.high_lps_mm),
-            pedicle_distance_mm=pedicle_distances_mm(centers_zyx, instances, arches_seen, voxel_mm),
-            tilt_deg=tilts_deg(centers),
-            sacral_contact_mm2=sacral_contact_mm2(centers_zyx, instances, *likeliest_arches_and_sacrum(maps), voxel_mm)
-            if volume.grid.slice_spacing_mm <= WING_SEEN_APART_MM
-            else 0.0,
-            all_seen=not any(candidate.inferred for candidate in chain),
-        )
-        named = name_column(evidence)
-        posterior = assign_posterior(arches_seen, instances, named.names, voxel_mm)
-        labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in named.names)], dtype=np.uint8)
-        found = (instances > 0) | (posterior > 0) | (False if sacrum is None else sacrum)
-        fine = fine_maps(seen, instances, found, volume.grid.voxel_to_lps[:3, 3])
-        outlined = fine.outlined(INSIDE_MARGIN)
-        if not seen.noisy:
-            outlined = self._networks.refine.outline(volume, fine, outlined)
-        outlined = with_inclusions(outlined, fine.grid, volume)
-        bodies = fine_bodies(seen, fine, outlined, sacrum, labels)
-        arches = fine_arches(volume, seen, fine, bodies, posterior, labels)
+        named = name_column(_evidence(volume, located, seen, sacrum, chain, instances))
+        bodies, arches = self._masks(volume, seen, sacrum, instances, named.names)
         confidence = [sure * min(candidate.heat / WELL_SEEN_HEAT, 1.0) for sure, candidate in zip(named.confidence, chain, strict=True)]
         vertebrae = list_vertebrae(volume, bodies, named.names, confidence)
-        kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
-        bodies.labels_zyx[~np.isin(bodies.labels_zyx, list(kept))] = 0
-        arches.labels_zyx[~np.isin(arches.labels_zyx, list(kept))] = 0
         if not vertebrae:
             return None
+        kept = {vertebra.label for vertebra in vertebrae} | {SACRUM_LABEL}
+        for mask in (bodies, arches):
+            mask.labels_zyx[~np.isin(mask.labels_zyx, list(kept))] = 0
         finished = time.perf_counter()
         return SpineSegmentation(
             vertebrae=vertebrae,
@@ -165,6 +124,21 @@ class SpineSegmenter:
             backend=BACKEND_NAME,
             timing_s={"locate": located_at - started, "delineate": delineated_at - located_at, "name": finished - delineated_at},
         )
+
+    def _masks(
+        self, volume: Volume, seen: Delineation, sacrum: NDArray[np.bool_] | None, instances: NDArray[np.int16], names: tuple[str, ...]
+    ) -> tuple[LabelVolume, LabelVolume]:
+        """Bodies (with the sacrum) and posterior elements at the output voxel size, VerSe numbers; `refine` outlines the bodies."""
+        labels = np.array([0, *(LABEL_OF_LEVEL[name] for name in names)], dtype=np.uint8)
+        posterior = assign_posterior(seen.maps.posterior > BODY_PROBABILITY, instances, names, float(seen.grid.spacing_xyz_mm[0]))
+        found = (instances > 0) | (posterior > 0) | (False if sacrum is None else sacrum)
+        fine = fine_maps(seen, instances, found, volume.grid.voxel_to_lps[:3, 3])
+        outlined = fine.outlined(INSIDE_MARGIN)
+        if not seen.noisy:
+            outlined = self._networks.refine.outline(volume, fine, outlined)
+        outlined = with_inclusions(outlined, fine.grid, volume)
+        bodies = fine_bodies(seen, fine, outlined, sacrum, labels)
+        return bodies, fine_arches(volume, seen, fine, bodies, posterior, labels)
 
     def _delineated(
         self, volume: Volume, located: LocatedColumn, report: Callable[[float], None]
@@ -191,3 +165,55 @@ def bodies_of(maps: ClassMaps, chain: list[BodyCandidate], voxel_mm: float) -> t
         instances = split_bodies(maps, real, voxel_mm)
     parted, instances = part_merged_bodies(instances, real, maps, voxel_mm)
     return with_missed_bodies(recentred(instances, parted, voxel_mm), instances, maps, voxel_mm)
+
+
+def _found_bodies(
+    located: LocatedColumn, seen: Delineation, sacrum: NDArray[np.bool_] | None
+) -> tuple[list[BodyCandidate], NDArray[np.int16]]:
+    """The bodies of the column cranial to caudal, and where each of them is (1, 2, ...) on the lattice of ``seen``."""
+    maps, grid = seen.maps, seen.grid
+    voxel_mm = float(grid.spacing_xyz_mm[0])
+    peaks = heat_peaks(maps.heat, maps.body > BODY_PROBABILITY, voxel_mm, grid.voxel_to_lps[:3, 3])
+    levels = coarse_levels(peaks, located)
+    placed = [
+        replace(peak, usual_step_mm=usual_step_mm(level)) if np.isfinite(level) else peak for peak, level in zip(peaks, levels, strict=True)
+    ]
+    chain = column_chain(placed, disc_between(maps.body, voxel_mm))
+    return bodies_of(maps, drop_sacral_bodies(chain, sacrum, grid), voxel_mm)
+
+
+def _evidence(
+    volume: Volume,
+    located: LocatedColumn,
+    seen: Delineation,
+    sacrum: NDArray[np.bool_] | None,
+    chain: list[BodyCandidate],
+    instances: NDArray[np.int16],
+) -> ColumnEvidence:
+    """What speaks for the names of the found bodies."""
+    maps, grid = seen.maps, seen.grid
+    field = (located.low_lps_mm, located.high_lps_mm)
+    voxel_mm = float(grid.spacing_xyz_mm[0])
+    ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, *field)
+    last_rib = last_rib_length(chain, ribs, maps, grid, volume)
+    centers = np.array([candidate.center_lps_mm for candidate in chain])
+    centers_zyx = grid.to_voxel(centers)[:, ::-1]
+    steps_mm = chain_steps_mm(chain)
+    wing_mm2 = 0.0
+    if volume.grid.slice_spacing_mm <= WING_SEEN_APART_MM:
+        wing_mm2 = sacral_contact_mm2(centers_zyx, instances, *likeliest_arches_and_sacrum(maps), voxel_mm)
+    return ColumnEvidence(
+        steps=chain_step_levels(steps_mm),
+        steps_mm=steps_mm,
+        sacrum_below=sacrum_below(chain, sacrum, grid),
+        rib_probability=ribs,
+        last_rib_length_mm=last_rib.length_mm,
+        last_rib_whole=last_rib.whole,
+        shortest_last_rib_mm=last_rib.shortest_whole_mm,
+        level_index=coarse_levels(chain, located),
+        process_reach_mm=transverse_reach_mm(chain, maps, grid, *field),
+        pedicle_distance_mm=pedicle_distances_mm(centers_zyx, instances, maps.posterior > BODY_PROBABILITY, voxel_mm),
+        tilt_deg=tilts_deg(centers),
+        sacral_contact_mm2=wing_mm2,
+        all_seen=not any(candidate.inferred for candidate in chain),
+    )
