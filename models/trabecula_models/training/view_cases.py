@@ -30,7 +30,7 @@ VIEW_SAMPLES = SampleConfig(
     shape_zyx=(160, 96, 96),
     spacing_mm=1.0,
     focus_jitter_mm=20.0,
-    implant_share=0.35,
+    implant_share=0.2,
     thick_share=0.25,
     warp=replace(WarpRange(), fracture_probability=0.75),
 )
