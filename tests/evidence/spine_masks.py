@@ -1,7 +1,9 @@
-"""Shapes of real spines (label volumes): ``norms`` measures the intact ones, ``fractured`` renders crushed ones as CT and grades them.
+"""Shapes of real spines (label volumes): ``norms`` measures the intact ones, ``fractured`` renders crushed ones as CT and grades them,
+``split`` compares bodies split from whole vertebrae with those that a reader set apart.
 
     python -m evidence.spine_masks norms
     python -m evidence.spine_masks fractured
+    python -m evidence.spine_masks split
 
 The spines lie in ``$TRABECULA_SHARED/anatomy``; their bodies are split from the arches by the product's own synthesis. The rendering is
 plain (bone with a bright shell, disc, muscle, blur, noise), so that the truth is the mask; networks are not asked.
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from trabecula_models.synthesis.body_split import split_vertebrae
 from trabecula_models.synthesis.spines import load_spine
 from trabecula_morphometry.expected import LevelHeights, expected_heights
 from trabecula_morphometry.frame import BodyShape, chain_tangents, fit_body, posterior_directions
@@ -24,6 +27,9 @@ from trabecula_morphometry.vertebra import VertebraInput
 from trabecula_morphometry.volume import Grid, LabelVolume, Volume
 
 INTACT = ("remus_vhm", "totalseg_s0224", "bdmap12_raw", "bdmap19_raw", "bdmap22_raw")
+SET_APART = ("malekosh001", "remus_vhm")
+"""Spines whose sources hold bodies and arches apart (a reader's subregions; meshes)."""
+
 GRADES = {
     # Dataset's table (VerSe'19 appendix E1).
     "verse004": {"T9": 2, "T10": 2, "T11": 0, "T12": 0, "L1": 3, "L2": 0, "L3": 0},
@@ -188,5 +194,25 @@ def fractured() -> None:
         sys.stdout.write(f"{name:16} {away.size} points: {away.mean():+.2f} mm outside the mask on average, {within:.0%} within 1 mm\n")
 
 
+def split_dice(name: str) -> dict[str, float]:
+    """Dice of each thoracic and lumbar body split from its whole vertebra against the body that its source sets apart."""
+    spine = load_spine(name)
+    vertebrae = np.where((spine.levels_zyx >= 7) & (spine.levels_zyx <= 25), spine.levels_zyx, 0).astype(np.uint8)
+    split, _ = split_vertebrae(vertebrae)
+    scores = {}
+    for label in sorted(spine.frames):
+        body, found = spine.body_zyx & (vertebrae == label), split & (vertebrae == label)
+        scores[LEVEL_OF_LABEL[label]] = 2 * float((body & found).sum()) / float(body.sum() + found.sum())
+    return scores
+
+
+def split() -> None:
+    """Print how well bodies are split from whole vertebrae where a source knows both."""
+    for name in SET_APART:
+        scores = split_dice(name)
+        levels = "  ".join(f"{level} {score:.3f}" for level, score in scores.items())
+        sys.stdout.write(f"{name:12} mean {np.mean(list(scores.values())):.4f}, least {min(scores.values()):.3f}:  {levels}\n")
+
+
 if __name__ == "__main__":
-    {"norms": norms, "fractured": fractured}[sys.argv[1] if len(sys.argv) > 1 else "fractured"]()
+    {"norms": norms, "fractured": fractured, "split": split}[sys.argv[1] if len(sys.argv) > 1 else "fractured"]()

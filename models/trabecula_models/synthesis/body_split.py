@@ -1,7 +1,8 @@
 """Splits whole vertebrae into body and posterior part, and finds each body's frame.
 
 Recipe of the trial (Dice 0.96-0.99 against true subregions): the deep core of the vertebra lies in the body;
-rays from it backwards in the middle strip meet the back wall; everything in front of that plane is body.
+rays from it backwards in the middle strip meet the back wall; everything in front of that plane is body, and so is what
+stands out behind it as far as the canal: rims of a concave wall, and pieces of a crushed body (ADR 0035).
 """
 
 from __future__ import annotations
@@ -13,6 +14,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Vector = NDArray[np.float64]
+
+REACH_MM = 20
+"""How far above and below the core the back wall is looked at."""
+
+STRIP_MM = 4
+"""Half the width of the strip between the pedicles."""
+
+STEP_MM = 0.5
+LEAST_RAYS = 4
+"""Fewer rays that meet the wall at a height say nothing about it."""
+
+UNSEEN_WALL_MM = 14.0
+"""Depth of a wall that no ray shows."""
+
+RIM_MM = 6.0
+"""How far the rims of a concave back wall may stand out behind its straight line; the arch lies farther off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +43,14 @@ class BodyFrame:
     half_height_mm: float
     half_depth_mm: float
     half_width_mm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackWall:
+    """How far behind the core the body ends (mm), at each height above it (mm)."""
+
+    heights_mm: Vector
+    behind_mm: Vector
 
 
 def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -46,30 +71,34 @@ def _core_centre(mask: NDArray[np.bool_]) -> Vector:
     return np.asarray(np.argwhere(core).mean(0))
 
 
-def _back_wall(mask: NDArray[np.bool_], core: Vector, up: Vector, back: Vector) -> tuple[float, float]:
-    """Return (offset, slope) of the back wall: distance behind the core as a line over height."""
-    left = np.cross(up, back)
-    heights, walls = [], []
-    steps = np.arange(0, 40, 0.5)
-    for height in np.arange(-12, 13):
-        exits = []
-        for across in np.arange(-4, 5):
-            points = np.rint(core + height * up + across * left + steps[:, None] * back).astype(int)
-            inside = np.all((points >= 0) & (points < mask.shape), axis=1)
-            hit = np.zeros(len(points), bool)
-            hit[inside] = mask[tuple(points[inside].T)]
-            if hit[0] and not hit.all():
-                exits.append(steps[int(np.argmin(hit))])
-        if len(exits) >= 4:
-            heights.append(float(height))
-            walls.append(float(np.median(exits)))
-    h, w = np.array(heights), np.array(walls)
+def _back_wall(mask: NDArray[np.bool_], core: Vector, up: Vector, back: Vector) -> BackWall:
+    """The back wall of one vertebra: a line through where rays from its core leave it, and the rims that stand out behind it."""
+    heights, across, steps = np.arange(-REACH_MM, REACH_MM + 1), np.arange(-STRIP_MM, STRIP_MM + 1), np.arange(0, 40, STEP_MM)
+    strip = core + heights[:, None, None, None] * up + across[:, None, None] * np.cross(up, back) + steps[:, None] * back
+    bone = ndimage.map_coordinates(mask.astype(np.uint8), np.moveaxis(strip, -1, 0), order=0) > 0
+    line = _straight_wall(bone, heights.astype(float), steps)
+    # Between the pedicles the canal lies behind the wall, and nothing else within a rim's reach: all bone up to there is body.
+    near = bone & (steps <= line[:, None, None] + RIM_MM)
+    last = np.where(near.any(axis=2), steps[len(steps) - 1 - near[:, :, ::-1].argmax(axis=2)], np.nan)
+    seen = np.isfinite(last).sum(axis=1) >= LEAST_RAYS
+    if not seen.any():
+        return BackWall(heights_mm=heights.astype(float), behind_mm=line)
+    rim = ndimage.median_filter(np.nanmedian(last[seen], axis=1) - line[seen], 3, mode="nearest")
+    return BackWall(heights_mm=heights.astype(float), behind_mm=line + np.maximum(np.interp(heights, heights[seen], rim), 0.0))
+
+
+def _straight_wall(bone: NDArray[np.bool_], heights_mm: Vector, steps_mm: Vector) -> Vector:
+    """Distance of the wall behind the core at every height, as a line; `bone` holds rays (height, across, step)."""
+    leaves = bone[:, :, 0] & ~bone.all(axis=2)
+    exits = np.where(leaves, steps_mm[np.argmin(bone, axis=2)], np.nan)
+    known = leaves.sum(axis=1) >= LEAST_RAYS
+    h, w = heights_mm[known], np.nanmedian(exits[known], axis=1) if known.any() else np.array([])
     if len(h) < 4:
-        return 14.0, 0.0
+        return np.full(len(heights_mm), UNSEEN_WALL_MM)
     i, j = np.triu_indices(len(h), 4) if len(h) > 5 else np.triu_indices(len(h), 1)
     slope = float(np.clip(np.median((w[j] - w[i]) / (h[j] - h[i])), -0.35, 0.35))
     # The canal opening is the shortest exit; basivertebral vessels and arches only make it longer.
-    return float(np.percentile(w - slope * h, 40)), slope
+    return float(np.percentile(w - slope * h, 40)) + slope * heights_mm
 
 
 def split_vertebrae(
@@ -108,10 +137,10 @@ def split_vertebrae(
         core = cores[level] - starts[level]
         points = np.argwhere(mask)
         if known_body is None:
-            offset, slope = _back_wall(mask, core, up, back)
+            wall = _back_wall(mask, core, up, back)
             height, depth = (points - core) @ up, (points - core) @ back
             front = np.zeros_like(mask)
-            front[tuple(points[depth <= offset + slope * height].T)] = True
+            front[tuple(points[depth <= np.interp(height, wall.heights_mm, wall.behind_mm)].T)] = True
             opened = ndimage.binary_opening(front, ndimage.generate_binary_structure(3, 1), iterations=2)
             one = largest_part(opened if opened.any() else front)
             one = ndimage.binary_dilation(one, iterations=3, mask=front)  # the corners that opening took

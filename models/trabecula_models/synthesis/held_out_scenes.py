@@ -18,12 +18,12 @@ UPPER_SPINES = ("bdmap06_refined", "bdmap31_refined")
 """Whose levels stand above those that a spine lacks: a slim person with much kyphosis, a large one with scoliosis."""
 SPINES = (HEALTHIVERT, VERSE010, BDMAP12, PROCEDURAL)
 SCOLIOSIS_COBB_DEG = 20.0
-HELD_OUT_EDITION = 5
+HELD_OUT_EDITION = 6
 """Raised when what is drawn changes, so that no older scene and no older score is taken for one of these. 2: the procedural column's
 upper thoracic bodies are whole (every second one was half a body). 3: upper thoracic levels are those of real people (they were smaller
 copies of the eighth, without the wide T1 and the narrow T5 that tell levels apart). 4: columns begin with C7, and the upper ribs run around
 the lungs (they ran behind the shoulder blades). 5: ribs pass in front of the tips of their transverse processes, as the first ones had lain
-hidden behind them."""
+hidden behind them. 6: the rims of a concave back wall and what a crushed body pushes into the canal belong to the true body (ADR 0035)."""
 _DONORS = ("remus_vhm", "spl")
 
 

@@ -59,9 +59,10 @@ VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
 )
 """Columns with real curves, ribs that hang on their vertebrae, and the variants of number; the weights of 0.1 had not seen them."""
 
-SCENE_EDITION = 3
+SCENE_EDITION = 4
 """Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
-of the upper chest too. 3: ribs pass in front of the tips of their transverse processes. Two stages of `delineate` learnt from edition 2,
+of the upper chest too. 3: ribs pass in front of the tips of their transverse processes. 4: the rims of a concave back
+wall and what a crushed body pushes into the canal belong to the body (ADR 0035). Two stages of `delineate` learnt from edition 2,
 its last from 3, all other published weights from edition 1."""
 
 LICENCES: dict[str, str] = {

@@ -51,3 +51,25 @@ def test_bone_depth_equals_the_euclidean_distance_up_to_its_limit() -> None:
     bone[4:16, 5:18, 6:13] = True
     exact = ndimage.distance_transform_edt(bone)
     assert bone_depth(bone)[bone] == pytest.approx(np.minimum(exact[bone], 6) - 0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_the_rims_of_a_concave_back_wall_and_what_is_pushed_into_the_canal_are_body(pushed: bool) -> None:
+    levels = made_column()
+    z, y, x = np.indices(levels.shape)
+    rims = (np.abs(np.abs(z - 55) - 10) <= 2) & (np.abs(x - 30) <= 12) & (y >= 36) & (y <= 42)
+    fragment = (z >= 43) & (z <= 49) & (np.abs(x - 30) <= 12) & (y >= 36) & (y <= 45)
+    added = (rims | (fragment & pushed)) & (levels == 0)
+    levels[added] = 21
+    body, _ = split_vertebrae(levels)
+    assert body[added].mean() > 0.9
+    assert np.argwhere(body & (levels == 21))[:, 1].max() <= 46
+    posterior = (levels == 21) & (y >= 56)
+    assert not (body & posterior).any()
+
+
+def test_pedicles_behind_the_wall_are_no_body() -> None:
+    levels = made_column()
+    body, _ = split_vertebrae(levels)
+    y, x = np.indices(levels.shape)[1:]
+    assert not body[(levels == 21) & (np.abs(np.abs(x - 30) - 13) <= 3) & (y > 44)].any()
