@@ -1,5 +1,7 @@
 """Masks at the output voxel size from what both looks of the fine network said and from the refined outlines."""
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -43,15 +45,24 @@ def fine_maps(
     grid = first.grid
     low, high = grid.bounds_lps_mm()
     target = analysis_grid(low - OUTPUT_SPACING_MM, high + OUTPUT_SPACING_MM, OUTPUT_SPACING_MM, through_lps_mm=first_voxel_lps_mm)
-    distance, nearest_body = ndimage.distance_transform_edt(instances[box] == 0, return_distances=True, return_indices=True)
-    spread = np.where(distance <= REACH_VOXELS, instances[box][tuple(nearest_body)], 0)
+    spread = _spread(instances[box])
     near = np.where(spread > 0, first.body_margin, np.float32(-1.0))
     return FineMaps(
         margin=(upsample(near, grid, target) + upsample(second.body_margin, second.grid, target)) * np.float32(0.5),
-        instance=nearest(spread.astype(np.int16), grid, target),
+        instance=nearest(spread, grid, target),
         posterior=(upsample(first.posterior, grid, target) + upsample(second.posterior, second.grid, target)) * np.float32(0.5),
         grid=target,
     )
+
+
+def _spread(numbered: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The number of the nearest numbered voxel (z, y, x) within reach of one, 0 elsewhere."""
+    out = np.zeros_like(numbered)
+    if numbered.any():
+        box = box_around(numbered > 0, margin=ceil(REACH_VOXELS))
+        distance, found = ndimage.distance_transform_edt(numbered[box] == 0, return_distances=True, return_indices=True)
+        out[box] = np.where(distance <= REACH_VOXELS, numbered[box][tuple(found)], np.int16(0))
+    return out
 
 
 def fine_bodies(seen: Delineation, maps: FineMaps, outlined: NDArray[np.int16], sacrum: Mask | None, labels: Labels) -> LabelVolume:
@@ -73,9 +84,8 @@ def fine_arches(
     ``posterior`` are those of the bodies 1, 2, ... on the lattice of ``seen``.
     """
     grid, target, taken = seen.grid, maps.grid, bodies.labels_zyx > 0
-    distance, nearest_arch = ndimage.distance_transform_edt(posterior == 0, return_distances=True, return_indices=True)
-    which = nearest(posterior[tuple(nearest_arch)], grid, target)
-    likely = nearest(distance <= REACH_VOXELS, grid, target) & ~taken & (maps.posterior > EDGE_PROBABILITY)
+    which = nearest(_spread(posterior), grid, target)
+    likely = (which > 0) & ~taken & (maps.posterior > EDGE_PROBABILITY)
     doubtful = likely & (maps.posterior <= BODY_PROBABILITY)
     bone = likely.copy()
     bone[doubtful] = _is_bone_of_arch(volume, seen, target.to_lps(np.argwhere(doubtful)[:, ::-1]), maps.posterior[doubtful])

@@ -83,6 +83,7 @@ class NetworkRunner:
             for x in window_starts(image.shape[2], int(window[2]), overlap)
         ]
         weight = _bell((int(window[0]), int(window[1]), int(window[2])))
+        weighted = np.empty_like(weight)
         total: NDArray[np.float32] | None = None
         weights = np.zeros(image.shape, dtype=np.float32)
         for done, (z, y, x) in enumerate(starts, start=1):
@@ -91,7 +92,7 @@ class NetworkRunner:
             if total is None:
                 total = np.zeros((out.shape[0], *image.shape), dtype=np.float32)
             for channel, seen in zip(total, out, strict=True):  # one channel stays in the processor's cache, all together do not
-                channel[box] += seen * weight
+                channel[box] += np.multiply(seen, weight, out=weighted)
             weights[box] += weight
             if progress:
                 progress(done / len(starts))

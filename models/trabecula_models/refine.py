@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trabecula_models.bodies import Box
+from trabecula_models.bodies import Box, box_around
 from trabecula_models.bundle import Bundle
 from trabecula_models.forward import Compute, build_forward
 from trabecula_morphometry.volume import Grid, Volume
@@ -223,11 +223,14 @@ def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def without_strands(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """A mask without what is thin beside the body's own depth and reaches far from its thick part: no bone does, and at the end of a scan
     an outline may grow a tongue into the disc. The rim of an endplate and a low body stay, as what is thin is told by that body."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
-    thick = STRAND_DEPTH_SHARE * float(depth.max())
-    if thick == 0:
+    if not mask.any():
         return mask
-    return largest_part(mask & (ndimage.distance_transform_edt(depth <= thick) <= thick + STRAND_LENGTH_VOXELS))
+    box = box_around(mask, margin=0)
+    depth = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1, 1:-1]
+    thick = STRAND_DEPTH_SHARE * float(depth.max())
+    kept = np.zeros_like(mask)
+    kept[box] = largest_part(mask[box] & (ndimage.distance_transform_edt(depth <= thick) <= thick + STRAND_LENGTH_VOXELS))
+    return kept
 
 
 def _view(volume: Volume, maps: FineMaps, instance: int, box: Box) -> BodyView:

@@ -40,7 +40,8 @@ class TorchForward:
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact, cast:
             channels = self._network(patch.contiguous(memory_format=torch.channels_last_3d))[0]
-        out: NDArray[np.float32] = channels.float().cpu().numpy()
+        # Each channel in one piece of memory, as whoever adds up channel by channel wants it: that takes half the time.
+        out: NDArray[np.float32] = channels.to(torch.float32, memory_format=torch.contiguous_format).cpu().numpy()
         return out
 
 
