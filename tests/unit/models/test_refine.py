@@ -98,6 +98,27 @@ def test_an_outline_far_off_is_followed_from_look_to_look_and_a_settled_one_is_l
     assert len(looks) <= 2 * (2 + 3 + 2 + 2)  # both ways: two bodies, then at most three more looks at the upper one; the last line's two
 
 
+def test_an_outline_that_outgrows_its_neighbours_is_taken_back_and_followed_no_more() -> None:
+    labels = np.zeros((90, 60, 40), np.int16)
+    for number, first in enumerate((4, 34, 64), start=1):
+        labels[first : first + 20, 10:30, 10:30] = number
+    grid = Grid(shape_zyx=labels.shape, voxel_to_lps=np.eye(4))
+    volume = Volume(hu_zyx=np.where(labels > 0, 300, 40).astype(np.int16), grid=grid)
+    margin = np.where(labels > 0, np.float32(0.9), np.float32(-0.9))
+    screwed = (labels == 2).astype(np.float32)
+    maps = FineMaps(margin=margin, instance=labels, posterior=screwed, grid=grid)
+
+    def backwards_between_screws(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        own = (channels[3] > 0) & (channels[2] > 0)
+        grown = own | np.roll(own, 3, axis=1) if channels[4].any() else own
+        return np.where(grown, np.float32(4), np.float32(-4))
+
+    outlined = refiner(backwards_between_screws).outline(volume, maps, maps.outlined(INSIDE))
+    assert np.array_equal(outlined == 2, (labels == 2) | np.roll(labels == 2, 3, axis=1))  # as the first look left it
+    assert np.array_equal(outlined == 1, labels == 1)
+    assert np.array_equal(outlined == 3, labels == 3)
+
+
 def test_a_body_looked_at_again_takes_nothing_that_is_likelier_its_neighbours() -> None:
     volume, maps, truth = scan_with_two_bodies()
     outlines = Outlines(maps, maps.outlined(INSIDE))
