@@ -63,7 +63,7 @@ SCENE_EDITION = 4
 """Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
 of the upper chest too. 3: ribs pass in front of the tips of their transverse processes. 4: the rims of a concave back
 wall and what a crushed body pushes into the canal belong to the body (ADR 0035). Two stages of `delineate` learnt from edition 2,
-its last from 3, all other published weights from edition 1."""
+its last from 3; the last two stages of `refine` learnt from 4 (model card)."""
 
 LICENCES: dict[str, str] = {
     "totalseg_s0224": "TotalSegmentator data set, CC BY 4.0",
