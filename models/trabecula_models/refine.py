@@ -6,7 +6,7 @@ this one sees the CT at 1 mm together with what the fine network said, and decid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,15 +125,23 @@ class BodyRefiner:
         moved are looked at again, from where they are now, unless they outgrow their neighbours.
         """
         outlines = Outlines(maps, before)
-        self.look(volume, outlines, range(1, outlines.count + 1))
-        for _ in range(MOST_LOOKS - 1):
+        for _ in self.looks(volume, outlines):
+            pass
+        return outlines.instance
+
+    def looks(self, volume: Volume, outlines: Outlines) -> Iterator[list[int]]:
+        """Look until the outlines are settled; before each look, the bodies that it is about to be at."""
+        astray = list(range(1, outlines.count + 1))
+        for number in range(MOST_LOOKS):
+            if number > 0:
+                outlines.start_from_here(astray)
+            yield astray
+            self.look(volume, outlines, astray)
+            if number > 0:
+                outlines.take_back_outgrown()
             astray = outlines.moved()
             if not astray:
-                break
-            outlines.start_from_here(astray)
-            self.look(volume, outlines, astray)
-            outlines.take_back_outgrown()
-        return outlines.instance
+                return
 
     def look(self, volume: Volume, outlines: Outlines, instances: Iterable[int]) -> None:
         """Outline these bodies anew."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.counting_reader import names_by_counting
 from bench.heldout_picture import write_picture
 from trabecula_models.segment import SpineSegmenter
 from trabecula_models.segmentation import SpineSegmentation
@@ -27,7 +28,7 @@ from trabecula_models.synthesis.posed_patient import TrueMasks
 from trabecula_models.synthesis.variants import Variant
 from trabecula_models.synthesis.whole_scan import WholeScan
 from trabecula_morphometry.foreign import mark_foreign
-from trabecula_morphometry.levels import FOREIGN_LABEL, LABEL_OF_LEVEL
+from trabecula_morphometry.levels import FOREIGN_LABEL, LABEL_OF_LEVEL, SACRUM_LABEL
 from trabecula_morphometry.mask_sampling import resample_masks
 from trabecula_morphometry.voi import FOREIGN_MM3
 from trabecula_morphometry.volume import LabelVolume
@@ -55,6 +56,7 @@ SHARES_IN_PEOPLE = {
     Variant.SHORT_RIB.value: 0.126,
     Variant.NO_RIB_12.value: 0.080,
 }
+SHARES_IN_PEOPLE[Variant.USUAL.value] = 1 - sum(SHARES_IN_PEOPLE.values())
 """How common each variant is, the rest is usual: 13 and 11 pairs of ribs (CT, 1340 people), 25 and 23 mobile vertebrae (18 and 14 of
 418, Tins 2016), sacralised L5 (11 of 1005), hypoplastic twelfth ribs (551 people, Skeletal Radiol 2025). The set has far more of them."""
 
@@ -120,6 +122,8 @@ def level_scores(found: SpineSegmentation | None, truth: WholeScan) -> Row:
     wrong = {name: near for name, near in shifts.items() if near != name}
     decision = found.numbering if found else None
     return {
+        "in_view": {level.name: level.complete for level in truth.levels},
+        "sacrum_in_view": bool((truth.bodies.labels_zyx == SACRUM_LABEL).any()),
         "levels": len(whole),
         "identified": identified,
         "missed": missed,
@@ -193,9 +197,14 @@ def id_rate(rows: Sequence[Row]) -> float:
 
 def id_rate_in_people(rows: Sequence[Row]) -> float | None:
     """The id-rate if variants were as common in the set as they are in people; None where a kind of column is missing."""
-    shares = SHARES_IN_PEOPLE | {Variant.USUAL.value: 1 - sum(SHARES_IN_PEOPLE.values())}
-    groups = {variant: [row for row in rows if row["variant"] == variant] for variant in shares}
-    return sum(share * id_rate(groups[variant]) for variant, share in shares.items()) if all(groups.values()) else None
+    groups = {variant: [row for row in rows if row["variant"] == variant] for variant in SHARES_IN_PEOPLE}
+    return sum(share * id_rate(groups[variant]) for variant, share in SHARES_IN_PEOPLE.items()) if all(groups.values()) else None
+
+
+def misnamed_by_counting(row: Row) -> list[str]:
+    """Whole levels of one case that a reader who sees everything and counts would name otherwise than they are."""
+    read = names_by_counting(row["variant"], list(row["in_view"]), sacrum=row["sacrum_in_view"], shares=SHARES_IN_PEOPLE)
+    return [name for name, whole in row["in_view"].items() if whole and read[name] != name]
 
 
 def variants_said(rows: Sequence[Row]) -> dict[str, tuple[int, int, int, int]]:
@@ -257,6 +266,11 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     in_people = id_rate_in_people(rows)
     if in_people is not None:
         write(f"id-rate with variants as common as in people: {in_people:.1f} %\n")
+    beyond = {row["case"]: misnamed_by_counting(row) for row in rows}
+    levels, lost = sum(row["levels"] for row in rows), sum(len(names) for names in beyond.values())
+    both = sum(name in row["wrong_names"] for row in rows for name in beyond[row["case"]])
+    write(f"id-rate of a reader who sees everything and counts: {100 * (1 - lost / levels):.1f} % ({lost} of {levels} levels named wrong, ")
+    write(f"{both} of them wrong here too, in {sum(map(bool, beyond.values()))} columns)\n")
     for variant, (right, have, false, others) in variants_said(rows).items():
         write(f"{variant} said where a sacrum is seen: {right} of {have} columns that have it, {false} of {others} that do not\n")
     right, have, false, without = foreign_found(rows)

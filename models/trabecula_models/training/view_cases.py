@@ -17,7 +17,7 @@ from trabecula_models.bodies import BODY_PROBABILITY
 from trabecula_models.column import column_chain, disc_between, heat_peaks
 from trabecula_models.delineate import delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_maps
-from trabecula_models.refine import MOST_LOOKS, WIDE_HU, BodyView, FineMaps, Outlines
+from trabecula_models.refine import WIDE_HU, BodyRefiner, BodyView, FineMaps, Outlines
 from trabecula_models.segment import Networks, bodies_of
 from trabecula_models.synthesis.sample import SampleConfig, draw_sample
 from trabecula_models.synthesis.scene import Scene
@@ -71,8 +71,8 @@ def read_view_cases(name: str, networks: Networks) -> Iterator[ViewCase]:
 
 
 def cases_of(volume: Volume, truth: LabelVolume, networks: Networks) -> Iterator[ViewCase]:
-    """Views of every body that the fine network finds in a small volume, as the first and the second look see it, with its true mask; of
-    those that go on moving as every further look sees them, so that an outline that drifts is called back."""
+    """Views of every body that the fine network finds in a small volume as the product's own looks see it, with its true mask: once where
+    its outline is settled, again and again where it moves, so that one that drifts is called back."""
     low, high = volume.grid.bounds_lps_mm()
     seen = delineate_column(volume, low, high, networks.delineate)
     voxel_mm = float(seen.grid.spacing_xyz_mm[0])
@@ -81,20 +81,14 @@ def cases_of(volume: Volume, truth: LabelVolume, networks: Networks) -> Iterator
     if not chain:
         return
     maps = fine_maps(seen, instances, instances > 0, volume.grid.voxel_to_lps[:3, 3])
+    yield from followed_views(volume, truth, maps, networks.refine)
+
+
+def followed_views(volume: Volume, truth: LabelVolume, maps: FineMaps, refiner: BodyRefiner) -> Iterator[ViewCase]:
+    """What a refiner sees of each body at each of its looks, with the true mask."""
     outlines = Outlines(maps, maps.outlined(INSIDE_MARGIN))
-    everybody = list(range(1, outlines.count + 1))
-    yield from _views_with_truth(volume, outlines, maps, truth, everybody)
-    networks.refine.look(volume, outlines, everybody)
-    followed = outlines.moved()
-    outlines.start_from_here(everybody)
-    yield from _views_with_truth(volume, outlines, maps, truth, everybody)
-    for _ in range(MOST_LOOKS - 2):
-        if not followed:
-            return
-        networks.refine.look(volume, outlines, followed)
-        followed = outlines.moved()
-        outlines.start_from_here(followed)
-        yield from _views_with_truth(volume, outlines, maps, truth, followed)
+    for instances in refiner.looks(volume, outlines):
+        yield from _views_with_truth(volume, outlines, maps, truth, instances)
 
 
 def _views_with_truth(volume: Volume, outlines: Outlines, maps: FineMaps, truth: LabelVolume, instances: list[int]) -> Iterator[ViewCase]:

@@ -1,5 +1,6 @@
 """The third look at a body: what it is shown, that it goes on until the outline is settled, and that it loses none."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from trabecula_models.refine import ROOM_VOXELS, VIEW_CHANNELS, VIEW_MULTIPLE, BodyRefiner, FineMaps, Outlines, without_strands
-from trabecula_morphometry.volume import AIR_HU, Grid, Volume
+from trabecula_models.training.view_cases import followed_views
+from trabecula_morphometry.volume import AIR_HU, Grid, LabelVolume, Volume
 
 INSIDE = 0.15
 BONE_HU, FAT_HU = 200, -100
@@ -78,24 +80,48 @@ def test_a_body_that_the_network_denies_keeps_the_outline_it_had() -> None:
         assert np.array_equal(outlined == number, maps.outlined(INSIDE) == number)
 
 
+def with_little_of_the_upper_body(maps: FineMaps) -> FineMaps:
+    """The fine network saw its uppermost 4 mm only."""
+    margin = maps.margin.copy()
+    margin[36:46, 17:33, 14:36] = -0.9
+    return replace(maps, margin=margin)
+
+
+def three_voxels_further(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bone next to the outline that there is."""
+    own = (channels[3] > 0) & (channels[2] > 0)
+    return np.where(ndimage.binary_dilation(own, iterations=3) & (channels[1] > 0), np.float32(4), np.float32(-4))
+
+
 def test_an_outline_far_off_is_followed_from_look_to_look_and_a_settled_one_is_left_alone() -> None:
     volume, maps, truth = scan_with_two_bodies()
-    maps.margin[36:46, 17:33, 14:36] = -0.9  # of the upper body the fine network saw the uppermost 4 mm
-    looks = []
-
-    def three_voxels_further(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        looks.append(channels.shape)
-        own = (channels[3] > 0) & (channels[2] > 0)
-        return np.where(ndimage.binary_dilation(own, iterations=3) & (channels[1] > 0), np.float32(4), np.float32(-4))
-
+    maps = with_little_of_the_upper_body(maps)
     before = maps.outlined(INSIDE)
     outlined = refiner(three_voxels_further).outline(volume, maps, before)
-    once = Outlines(maps, before)
-    refiner(three_voxels_further).look(volume, once, (1, 2))
-    assert (once.instance == 1).sum() < 0.6 * truth[0].sum()
+    looks = list(refiner(three_voxels_further).looks(volume, once := Outlines(maps, before)))
+    assert looks[:2] == [[1, 2], [1, 2]]  # the lower one lay 2 mm inside and is settled after its second look
+    assert 1 <= len(looks[2:]) <= 3
+    assert all(look == [1] for look in looks[2:])
+    assert np.array_equal(once.instance, outlined)
+    first = Outlines(maps, before)
+    refiner(three_voxels_further).look(volume, first, (1, 2))
+    assert (first.instance == 1).sum() < 0.6 * truth[0].sum()
     assert (outlined == 1).sum() > 0.9 * truth[0].sum()
-    assert np.array_equal(outlined == 2, once.instance == 2)
-    assert len(looks) <= 2 * (2 + 3 + 2 + 2)  # both ways: two bodies, then at most three more looks at the upper one; the last line's two
+    assert np.array_equal(outlined == 2, first.instance == 2)
+
+
+def test_training_sees_a_body_at_every_look_that_use_takes_at_it() -> None:
+    volume, maps, truth = scan_with_two_bodies()
+    maps = with_little_of_the_upper_body(maps)
+    labels = LabelVolume(labels_zyx=(truth[0] * 20 + truth[1] * 21).astype(np.uint8), grid=maps.grid)
+    cases = list(followed_views(volume, labels, maps, refiner(three_voxels_further)))
+    looks = list(refiner(three_voxels_further).looks(volume, Outlines(maps, maps.outlined(INSIDE))))
+    assert [case.view.instance for case in cases] == [instance for look in looks for instance in look]
+    upper = [case for case in cases if case.view.instance == 1]
+    assert upper[-1].truth.sum() == truth[0].sum()
+    shown = [int(((case.view.channels[3] > 0) & (case.view.channels[2] > INSIDE)).sum()) for case in upper]
+    assert shown == sorted(shown)
+    assert shown[-1] > 1.5 * shown[0]
 
 
 def test_an_outline_that_outgrows_its_neighbours_is_taken_back_and_followed_no_more() -> None:

@@ -93,7 +93,7 @@ def test_masks_too_large_show_in_the_volume_ratio() -> None:
 
 
 def test_the_id_rate_in_people_counts_each_kind_of_column_as_often_as_it_occurs() -> None:
-    rows = [{"variant": variant, "levels": 10, "identified": 10} for variant in ("usual", *SHARES_IN_PEOPLE)]
+    rows = [{"variant": variant, "levels": 10, "identified": 10} for variant in SHARES_IN_PEOPLE]
     assert id_rate_in_people(rows) == pytest.approx(100)
     without_t13 = [row | {"identified": 0 if row["variant"] == "T13" else 10} for row in rows]
     assert id_rate_in_people(without_t13) == pytest.approx(100 - 0.4)
