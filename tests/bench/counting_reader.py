@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from trabecula_models.synthesis.variants import Variant
 
-FIRST_RIB, RIB, SHORT_RIB, THORACIC, LUMBAR, JOINED, SACRUM = "first rib", "rib", "short rib", "thoracic", "lumbar", "joined", "sacrum"
+CERVICAL, FIRST_RIB, RIB, SHORT_RIB, THORACIC = "cervical", "first rib", "rib", "short rib", "thoracic"
+LUMBAR, JOINED, SACRUM = "lumbar", "joined", "sacrum"
 
 _THORACIC_LEVELS = tuple(f"T{number}" for number in range(1, 13))
 _LUMBAR_LEVELS = tuple(f"L{number}" for number in range(1, 6))
@@ -19,11 +20,11 @@ Column = tuple[tuple[str, str], ...]
 
 
 def _column(names: Sequence[str], different: Mapping[str, str]) -> Column:
-    usual = {name: RIB if name in _THORACIC_LEVELS else LUMBAR for name in names} | {"T1": FIRST_RIB}
+    usual = {name: RIB if name in _THORACIC_LEVELS else LUMBAR for name in names} | {"C7": CERVICAL, "T1": FIRST_RIB}
     return (*((name, (usual | dict(different))[name]) for name in names), (SACRUM, SACRUM))
 
 
-_USUAL = (*_THORACIC_LEVELS, *_LUMBAR_LEVELS)
+_USUAL = ("C7", *_THORACIC_LEVELS, *_LUMBAR_LEVELS)
 COLUMNS: dict[str, Column] = {
     Variant.USUAL.value: _column(_USUAL, {}),
     Variant.SHORT_RIB.value: _column(_USUAL, {"T12": SHORT_RIB}),
@@ -31,7 +32,7 @@ COLUMNS: dict[str, Column] = {
     Variant.SACRALISED_L5.value: _column(_USUAL, {"L5": JOINED}),
     Variant.L6.value: _column((*_USUAL, "L6"), {}),
     Variant.FOUR_LUMBAR.value: _column(_USUAL[:-1], {}),
-    Variant.T13.value: _column((*_THORACIC_LEVELS, "T13", *_LUMBAR_LEVELS), {"T13": SHORT_RIB}),
+    Variant.T13.value: _column(("C7", *_THORACIC_LEVELS, "T13", *_LUMBAR_LEVELS), {"T13": SHORT_RIB}),
 }
 """As `variants.vary` and `variants.rib_changes` draw them."""
 

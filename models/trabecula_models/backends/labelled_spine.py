@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trabecula_models.anchors import RIB_SIDE_MM, SACRUM_LEAST_ML, rib_probability, sacrum_below
+from trabecula_models.anchors import RIB_SIDE_MM, SACRUM_LEAST_ML, rib_pair_probability, rib_probability, sacrum_below
 from trabecula_models.backends.label_map import RIB_NUMBER, Parts
 from trabecula_models.bodies import SMALLEST_BODY_ML
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm
@@ -134,16 +134,22 @@ def _sacrum(fine: LabelVolume) -> NDArray[np.bool_] | None:
     return np.asarray(mask) if enough else None
 
 
-def _ribs(volume: Volume, chain: list[BodyCandidate], fine: LabelVolume) -> NDArray[np.float64]:
-    """Chance of a rib beside each body; NaN where the model outlines no ribs at all, which says nothing of the patient's."""
+def _ribs(volume: Volume, chain: list[BodyCandidate], fine: LabelVolume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Chance of a rib beside each body, and of one on both sides; NaN and 0 where the model outlines no ribs at all, which says nothing of
+    the patient's."""
     ribs = fine.labels_zyx == RIB_NUMBER
     if not ribs.any():
-        return np.full(len(chain), np.nan)
-    return rib_probability(chain, ribs, fine.grid, *volume.grid.bounds_lps_mm())
+        return np.full(len(chain), np.nan), np.zeros(len(chain))
+    field = volume.grid.bounds_lps_mm()
+    return rib_probability(chain, ribs, fine.grid, *field), rib_pair_probability(chain, ribs, fine.grid, *field)
 
 
 def _decide(
-    chain: list[BodyCandidate], given: list[str], sacrum: NDArray[np.bool_] | None, ribs: NDArray[np.float64], fine: LabelVolume
+    chain: list[BodyCandidate],
+    given: list[str],
+    sacrum: NDArray[np.bool_] | None,
+    ribs: tuple[NDArray[np.float64], NDArray[np.float64]],
+    fine: LabelVolume,
 ) -> tuple[NamedColumn, NameDecision]:
     """The names with their confidence, and how sure they are."""
     steps_mm = chain_steps_mm(chain)
@@ -151,7 +157,8 @@ def _decide(
         steps=chain_step_levels(steps_mm),
         steps_mm=steps_mm,
         sacrum_below=sacrum_below(chain, sacrum, fine.grid),
-        rib_probability=ribs,
+        rib_probability=ribs[0],
+        rib_pair_probability=ribs[1],
         level_index=np.array([_usual_rank(name) for name in given]),
     )
     ours = name_column(evidence)

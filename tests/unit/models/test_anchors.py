@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trabecula_models.anchors import RibLength, drop_sacral_bodies, last_rib_length, rib_mask, rib_probability, transverse_reach_mm
+from trabecula_models.anchors import (
+    RibLength,
+    drop_sacral_bodies,
+    last_rib_length,
+    rib_mask,
+    rib_pair_probability,
+    rib_probability,
+    transverse_reach_mm,
+)
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
@@ -53,6 +61,23 @@ def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
     upper, lower = rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)
     assert upper > 0.9
     assert lower < 0.1
+
+
+@pytest.mark.parametrize(
+    ("lengths_mm", "one", "two"),
+    [((60.0, 60.0), True, True), ((60.0, 0.0), True, False), ((0.0, 60.0), True, False), ((0.0, 0.0), False, False)],
+)
+def test_one_rib_is_enough_to_bear_and_a_pair_needs_both_sides(lengths_mm: tuple[float, float], one: bool, two: bool) -> None:
+    maps, grid = rods(lengths_mm)
+    assert (rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)[0] > 0.9) == one
+    assert (rib_pair_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)[0] > 0.9) == two
+
+
+def test_where_one_side_is_out_of_view_no_pair_is_seen() -> None:
+    maps, grid = rods((60.0, 60.0))
+    one_side = np.array([20.0, 75.0, 60.0])
+    assert rib_probability(bodies(), maps.rib > 0.5, grid, LOW, one_side)[0] > 0.9
+    assert rib_pair_probability(bodies(), maps.rib > 0.5, grid, LOW, one_side)[0] == 0.0
 
 
 @pytest.mark.parametrize("lean_deg", [-40.0, -20.0, 15.0])

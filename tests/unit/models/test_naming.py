@@ -23,6 +23,7 @@ def column(
     last_rib_whole: bool = True,
     shorter_rib_mm: float | None = None,
     processes_mm: list[float] | None = None,
+    pairs: list[float] | None = None,
     sacral_contact_mm2: float = 0.0,
 ) -> NamedColumn:
     count = len(ribs)
@@ -36,6 +37,7 @@ def column(
             last_rib_length_mm=last_rib_mm,
             last_rib_whole=last_rib_whole,
             shortest_last_rib_mm=shorter_rib_mm if shorter_rib_mm is not None else last_rib_mm if last_rib_whole else UNSEEN,
+            rib_pair_probability=None if pairs is None else np.array(pairs),
             process_reach_mm=None if processes_mm is None else np.array(processes_mm),
             sacral_contact_mm2=sacral_contact_mm2,
         )
@@ -179,6 +181,27 @@ def test_the_first_rib_is_an_anchor_only_where_the_body_above_is_seen_to_bear_no
     assert seen.names[:2] == ("C7", "T1")
     assert seen.decision.anchors == ("sacrum", "last_rib", "first_rib")
     assert at_the_edge.decision.anchors == ("sacrum", "last_rib")
+
+
+def test_a_thirteenth_pair_of_ribs_is_as_likely_below_as_above_only_where_all_are_pairs() -> None:
+    ribs, two = [UNSEEN] + [RIB] * 13 + [NONE] * 5, [0.0] + [0.998] * 13 + [0.0] * 5
+
+    def thirteenth_below(pairs: list[float] | None) -> float:
+        named = column(ribs, sacrum=True, step_mm=26.0, last_rib_mm=35.0, pairs=pairs)
+        assert not named.decision.certain
+        return named.confidence[1] if named.names[1] == "T1" else 1 - named.confidence[1]
+
+    # Cervical ribs on both sides: 43 in 10,000 people, thirteen pairs 40; a cervical rib on one side is as common as two.
+    assert thirteenth_below(two) == pytest.approx(0.5, abs=0.1)
+    assert thirteenth_below([0.0, 0.0, *two[2:]]) < 0.15
+    assert thirteenth_below(None) < 0.15
+
+
+def test_ribs_on_one_side_of_the_lower_thorax_say_what_they_said() -> None:
+    ribs = [RIB, RIB, NONE, NONE, NONE, NONE, NONE]
+    without, with_pairs = (column(ribs, sacrum=True, pairs=pairs) for pairs in (None, [0.998, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    assert with_pairs.names == without.names
+    assert with_pairs.confidence == pytest.approx(without.confidence, abs=1e-3)
 
 
 def test_short_last_ribs_leave_the_numbering_open_and_are_named() -> None:
