@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trabecula_models.anchors import (
+    RIB_TRACED,
     coarse_levels,
     drop_sacral_bodies,
     last_rib_length,
@@ -195,8 +196,7 @@ def _evidence(
     maps, grid = seen.maps, seen.grid
     field = (located.low_lps_mm, located.high_lps_mm)
     voxel_mm = float(grid.spacing_xyz_mm[0])
-    rib_zyx = rib_mask(maps, seen.hu_zyx)
-    ribs = rib_probability(chain, rib_zyx, grid, *field)
+    ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, *field)
     last_rib = last_rib_length(chain, ribs, maps, grid, volume)
     centers = np.array([candidate.center_lps_mm for candidate in chain])
     centers_zyx = grid.to_voxel(centers)[:, ::-1]
@@ -209,7 +209,7 @@ def _evidence(
         steps_mm=steps_mm,
         sacrum_below=sacrum_below(chain, sacrum, grid),
         rib_probability=ribs,
-        rib_pair_probability=rib_pair_probability(chain, rib_zyx, grid, *field),
+        rib_pair_probability=rib_pair_probability(chain, maps.rib > RIB_TRACED, grid, *field),
         last_rib_length_mm=last_rib.length_mm,
         last_rib_whole=last_rib.whole,
         shortest_last_rib_mm=last_rib.shortest_whole_mm,
