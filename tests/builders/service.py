@@ -46,7 +46,15 @@ class Collector:
         return self
 
     def stop(self) -> None:
-        """No longer listen."""
+        """No longer listen, and abort what is open. Connections that have not asked yet are given time to ask or to go: pynetdicom's
+        server cannot abort them (its thread then ends with an InvalidEventError)."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        self._server = None
+        for _ in wait_ticks(2.0):
+            if all(association.is_established for association in self._ae.active_associations):
+                break
         self._ae.shutdown()
 
     def uids(self) -> list[str]:
