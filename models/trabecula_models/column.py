@@ -132,18 +132,6 @@ def _best_chain(candidates: list[BodyCandidate], apart: Apart) -> list[BodyCandi
     return chain[::-1]
 
 
-def body_axes(centers_lps_mm: NDArray[np.float64], index: int) -> NDArray[np.float64]:
-    """Rows up, back and left (LPS) of a body of the column: up along the line of its neighbours, back as far as that allows.
-
-    One body alone shows no line and stands upright.
-    """
-    along = centers_lps_mm[max(index - 1, 0)] - centers_lps_mm[min(index + 1, len(centers_lps_mm) - 1)]
-    up = along / np.linalg.norm(along) if len(centers_lps_mm) > 1 else np.array([0.0, 0.0, 1.0])
-    back = np.array([0.0, 1.0, 0.0]) - up[1] * up
-    back /= np.linalg.norm(back)
-    return np.stack([up, back, np.cross(back, up)])
-
-
 def chain_steps_mm(chain: list[BodyCandidate]) -> NDArray[np.float64]:
     """Centre distances of neighbours, (n - 1,) mm."""
     centers = np.array([candidate.center_lps_mm for candidate in chain]).reshape(-1, 3)

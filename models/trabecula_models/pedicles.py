@@ -6,8 +6,6 @@ No other measure of a vertebra that its outline gives changes as much from level
 import numpy as np
 from numpy.typing import NDArray
 
-from trabecula_models.column import body_axes
-
 ROOT_DEPTH_MM = (0.0, 6.0)
 """How far behind the back wall of the body the pedicles are looked at: before they reach laminae and facets."""
 
@@ -34,13 +32,18 @@ LEAST_BODY_VOXELS = 50
 
 
 def pedicle_distances_mm(
-    centers_zyx: NDArray[np.float64], instances_zyx: NDArray[np.integer], posterior_zyx: NDArray[np.bool_], spacing_mm: float
+    centers_zyx: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    instances_zyx: NDArray[np.integer],
+    posterior_zyx: NDArray[np.bool_],
+    spacing_mm: float,
 ) -> NDArray[np.float64]:
     """Distance between the middles of the two pedicle roots of each body, (n,) mm; NaN where one of them is not seen.
 
     Parameters
     ----------
     centers_zyx : (n, 3) centres of the bodies, cranial to caudal, in voxels.
+    axes : (n, 3, 3) for each body the rows up, back and left, (x, y, z), as in `ColumnPose`.
     instances_zyx : (z, y, x) bodies: 1, 2, ... in the same order; z superior, y posterior, x left.
     posterior_zyx : (z, y, x) posterior elements, without ribs.
     spacing_mm : edge of the cubic voxels.
@@ -48,7 +51,7 @@ def pedicle_distances_mm(
     out = np.full(len(centers_zyx), np.nan)
     reach = AROUND_MM / spacing_mm
     for index, center in enumerate(centers_zyx):
-        up, back, left = body_axes(centers_zyx[:, ::-1], index)[:, ::-1]
+        up, back, left = axes[index][:, ::-1]
         low = np.maximum(np.floor(center - reach).astype(int), 0)
         high = np.minimum(np.ceil(center + reach).astype(int) + 1, instances_zyx.shape)
         box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))

@@ -33,6 +33,7 @@ from trabecula_models.bodies import (
 from trabecula_models.bundle import WEIGHTS_FOLDER, load_bundle
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm, column_chain, disc_between, heat_peaks
 from trabecula_models.column_norms import tilts_deg
+from trabecula_models.column_pose import column_pose
 from trabecula_models.delineate import Delineation, delineate_column
 from trabecula_models.fine_masks import INSIDE_MARGIN, fine_arches, fine_bodies, fine_maps
 from trabecula_models.forward import Compute
@@ -196,26 +197,28 @@ def _evidence(
     maps, grid = seen.maps, seen.grid
     field = (located.low_lps_mm, located.high_lps_mm)
     voxel_mm = float(grid.spacing_xyz_mm[0])
-    ribs = rib_probability(chain, rib_mask(maps, seen.hu_zyx), grid, *field)
-    last_rib = last_rib_length(chain, ribs, maps, grid, volume)
     centers = np.array([candidate.center_lps_mm for candidate in chain])
+    arches = maps.posterior > BODY_PROBABILITY
+    pose = column_pose(centers, grid.to_lps(np.argwhere(arches)[:, ::-1]), grid.voxel_volume_mm3)
+    ribs = rib_probability(pose, rib_mask(maps, seen.hu_zyx), grid, *field)
+    last_rib = last_rib_length(pose, ribs, maps, grid, volume)
     centers_zyx = grid.to_voxel(centers)[:, ::-1]
     steps_mm = chain_steps_mm(chain)
     wing_mm2 = 0.0
     if volume.grid.slice_spacing_mm <= WING_SEEN_APART_MM:
-        wing_mm2 = sacral_contact_mm2(centers_zyx, instances, *likeliest_arches_and_sacrum(maps), voxel_mm)
+        wing_mm2 = sacral_contact_mm2(centers_zyx, pose.axes, instances, *likeliest_arches_and_sacrum(maps), voxel_mm)
     return ColumnEvidence(
         steps=chain_step_levels(steps_mm),
         steps_mm=steps_mm,
         sacrum_below=sacrum_below(chain, sacrum, grid),
         rib_probability=ribs,
-        rib_pair_probability=rib_pair_probability(chain, maps.rib > RIB_TRACED, grid, *field),
+        rib_pair_probability=rib_pair_probability(pose, maps.rib > RIB_TRACED, grid, *field),
         last_rib_length_mm=last_rib.length_mm,
         last_rib_whole=last_rib.whole,
         shortest_last_rib_mm=last_rib.shortest_whole_mm,
         level_index=coarse_levels(chain, located),
-        process_reach_mm=transverse_reach_mm(chain, maps, grid, *field),
-        pedicle_distance_mm=pedicle_distances_mm(centers_zyx, instances, maps.posterior > BODY_PROBABILITY, voxel_mm),
+        process_reach_mm=transverse_reach_mm(pose, maps, grid, *field),
+        pedicle_distance_mm=pedicle_distances_mm(centers_zyx, pose.axes, instances, arches, voxel_mm),
         tilt_deg=tilts_deg(centers),
         sacral_contact_mm2=wing_mm2,
         all_seen=not any(candidate.inferred for candidate in chain),

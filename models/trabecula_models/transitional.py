@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from trabecula_models.bodies import ClassMaps
-from trabecula_models.column import body_axes
 
 BEFORE_FACETS_MM = 8.0
 """Contact counts up to this far behind the back wall of the body: the facet joints with the sacrum lie further back (12 to 21 mm, middle
@@ -31,6 +30,7 @@ def likeliest_arches_and_sacrum(maps: ClassMaps) -> tuple[NDArray[np.bool_], NDA
 
 def sacral_contact_mm2(
     centers_zyx: NDArray[np.float64],
+    axes: NDArray[np.float64],
     instances_zyx: NDArray[np.integer],
     posterior_zyx: NDArray[np.bool_],
     sacrum_zyx: NDArray[np.bool_],
@@ -41,12 +41,13 @@ def sacral_contact_mm2(
     Parameters
     ----------
     centers_zyx : (n, 3) centres of the bodies, cranial to caudal, in voxels.
+    axes : (n, 3, 3) for each body the rows up, back and left, (x, y, z), as in `ColumnPose`.
     instances_zyx : (z, y, x) bodies: 1, 2, ... in the same order; z superior, y posterior, x left.
     posterior_zyx, sacrum_zyx : (z, y, x) posterior elements and sacrum.
     spacing_mm : edge of the cubic voxels.
     """
     center, last = centers_zyx[-1], len(centers_zyx)
-    up, back, left = body_axes(centers_zyx[:, ::-1], last - 1)[:, ::-1]
+    up, back, left = axes[-1][:, ::-1]
     reach = AROUND_LAST_MM / spacing_mm
     low = np.maximum(np.floor(center - reach).astype(int), 0)
     high = np.minimum(np.ceil(center + reach).astype(int) + 1, instances_zyx.shape)

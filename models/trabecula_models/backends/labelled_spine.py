@@ -8,6 +8,7 @@ from trabecula_models.anchors import RIB_SIDE_MM, SACRUM_LEAST_ML, rib_pair_prob
 from trabecula_models.backends.label_map import RIB_NUMBER, Parts
 from trabecula_models.bodies import SMALLEST_BODY_ML
 from trabecula_models.column import BodyCandidate, chain_step_levels, chain_steps_mm
+from trabecula_models.column_pose import column_pose
 from trabecula_models.fine_masks import OUTPUT_SPACING_MM
 from trabecula_models.level_evidence import ColumnEvidence
 from trabecula_models.listing import list_vertebrae
@@ -50,7 +51,7 @@ def spine_from_labels(volume: Volume, labels: LabelVolume, parts: Parts, *, back
     if not chain:
         return None
     sacrum = _sacrum(fine)
-    named, decision = _decide(chain, given, sacrum, _ribs(volume, chain, fine), fine)
+    named, decision = _decide(chain, given, sacrum, _ribs(volume, chain, fine, posterior_zyx), fine)
     renumber = np.zeros(256, dtype=np.uint8)
     for model_name, name in zip(given, named.names, strict=True):
         renumber[LABEL_OF_LEVEL[model_name]] = LABEL_OF_LEVEL[name]
@@ -134,14 +135,18 @@ def _sacrum(fine: LabelVolume) -> NDArray[np.bool_] | None:
     return np.asarray(mask) if enough else None
 
 
-def _ribs(volume: Volume, chain: list[BodyCandidate], fine: LabelVolume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _ribs(
+    volume: Volume, chain: list[BodyCandidate], fine: LabelVolume, posterior_zyx: NDArray[np.uint8]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Chance of a rib beside each body, and of one on both sides; NaN and 0 where the model outlines no ribs at all, which says nothing of
     the patient's."""
     ribs = fine.labels_zyx == RIB_NUMBER
     if not ribs.any():
         return np.full(len(chain), np.nan), np.zeros(len(chain))
     field = volume.grid.bounds_lps_mm()
-    return rib_probability(chain, ribs, fine.grid, *field), rib_pair_probability(chain, ribs, fine.grid, *field)
+    centers = np.array([candidate.center_lps_mm for candidate in chain])
+    pose = column_pose(centers, fine.grid.to_lps(np.argwhere(posterior_zyx)[:, ::-1]), fine.grid.voxel_volume_mm3)
+    return rib_probability(pose, ribs, fine.grid, *field), rib_pair_probability(pose, ribs, fine.grid, *field)
 
 
 def _decide(

@@ -27,6 +27,9 @@ class WarpRange:
     axis_scale: float = 0.07
     tilt_deg: float = 18.0
     axial_deg: float = 8.0
+    turned_share: float = 0.3
+    """Share of samples turned about the long axis by up to `turned_deg`: people who lie on one hip, and the middle of a scoliosis."""
+    turned_deg: float = 35.0
     lateral_deg: float = 12.0
     bend_deg: float = 14.0
     elastic_mm: float = 3.5
@@ -121,7 +124,8 @@ def draw_warp(
     """Return scene coordinates (3, z, y, x) in mm of every voxel centre of a patch centred on `focus_zyx`."""
     axes = [((np.arange(n) - (n - 1) / 2) * spacing_mm).astype(np.float32) for n in shape_zyx]
     scale = rng.uniform(*limits.scale) * (1 + rng.uniform(-limits.axis_scale, limits.axis_scale, 3))
-    tilt, axial, lateral = np.deg2rad([rng.uniform(-a, a) for a in (limits.tilt_deg, limits.axial_deg, limits.lateral_deg)])
+    axial_deg = limits.turned_deg if rng.random() < limits.turned_share else limits.axial_deg
+    tilt, axial, lateral = np.deg2rad([rng.uniform(-a, a) for a in (limits.tilt_deg, axial_deg, limits.lateral_deg)])
     matrix = (rotation(2, tilt) @ rotation(0, axial) @ rotation(1, lateral)) / scale
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     matrix[:, 2] *= mirror

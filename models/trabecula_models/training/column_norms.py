@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trabecula_models.bundle import WEIGHTS_FOLDER
 from trabecula_models.column_norms import NORMS_FILE, ColumnNorms, tilts_deg
+from trabecula_models.column_pose import column_pose
 from trabecula_models.level_evidence import ColumnEvidence
 from trabecula_models.naming import name_column
 from trabecula_models.pedicles import pedicle_distances_mm
@@ -115,7 +116,9 @@ def root_distances_mm(spine: Spine) -> Points:
         instances[spine.body_zyx & (spine.levels_zyx == level)] = number
     posterior = np.isin(spine.levels_zyx, levels) & ~spine.body_zyx
     out = np.full(LAST_RANK - FIRST_RANK + 1, np.nan)
-    measured = pedicle_distances_mm(np.array([spine.frames[level].centre for level in levels]), instances, posterior, 1.0)
+    centers = np.array([spine.frames[level].centre for level in levels])
+    pose = column_pose(centers[:, ::-1], np.argwhere(posterior)[:, ::-1].astype(float), voxel_mm3=1.0)
+    measured = pedicle_distances_mm(centers, pose.axes, instances, posterior, 1.0)
     out[[level - 1 - FIRST_RANK for level in levels]] = measured
     return out
 

@@ -1,5 +1,7 @@
 """What the names are counted from is read off the outlines: which bodies bear ribs, and how long the last ones are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from trabecula_models.anchors import (
 )
 from trabecula_models.bodies import ClassMaps
 from trabecula_models.column import BodyCandidate
+from trabecula_models.column_pose import column_pose
 from trabecula_morphometry.volume import Grid, Volume, analysis_grid
 
 VOXEL_MM = 1.5
@@ -22,6 +25,8 @@ LOW, HIGH = np.array([-75.0, -40.0, -80.0]), np.array([75.0, 75.0, 60.0])
 UPPER_CENTER, LOWER_CENTER = np.array([0.0, 0.0, 0.0]), np.array([0.0, 0.0, -33.0])
 HEAD_OFFSET_MM = np.array([18.0, 8.0, 0.0])
 DOWNWARDS = np.array([0.75, 0.35, -0.56])
+NO_ARCHES = np.zeros((0, 3))
+POSE = column_pose(np.stack([UPPER_CENTER, LOWER_CENTER]), NO_ARCHES, 1.0)
 
 
 def rods(lengths_mm: tuple[float, float], gap_mm: float = 0.0) -> tuple[ClassMaps, Grid]:
@@ -53,12 +58,12 @@ def last_rib(maps: ClassMaps, grid: Grid, *, slice_spacing_mm: float = 1.0, fiel
     y, x = np.meshgrid(np.arange(116) + LOW[1], np.arange(151) + LOW[0], indexing="ij")
     plane = np.where(np.hypot(y, x) < field_radius_mm, 40, -1024).astype(np.int16)
     volume = Volume(hu_zyx=np.repeat(plane[None], count, axis=0), grid=scanned)
-    return last_rib_length(bodies(), rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH), maps, grid, volume)
+    return last_rib_length(POSE, rib_probability(POSE, maps.rib > 0.5, grid, LOW, HIGH), maps, grid, volume)
 
 
 def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
     maps, grid = rods((60.0, 60.0))
-    upper, lower = rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)
+    upper, lower = rib_probability(POSE, maps.rib > 0.5, grid, LOW, HIGH)
     assert upper > 0.9
     assert lower < 0.1
 
@@ -69,15 +74,15 @@ def test_a_body_bears_the_rib_beside_it_and_the_next_one_does_not() -> None:
 )
 def test_one_rib_is_enough_to_bear_and_a_pair_needs_both_sides(lengths_mm: tuple[float, float], one: bool, two: bool) -> None:
     maps, grid = rods(lengths_mm)
-    assert (rib_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)[0] > 0.9) == one
-    assert (rib_pair_probability(bodies(), maps.rib > 0.5, grid, LOW, HIGH)[0] > 0.9) == two
+    assert (rib_probability(POSE, maps.rib > 0.5, grid, LOW, HIGH)[0] > 0.9) == one
+    assert (rib_pair_probability(POSE, maps.rib > 0.5, grid, LOW, HIGH)[0] > 0.9) == two
 
 
 def test_where_one_side_is_out_of_view_no_pair_is_seen() -> None:
     maps, grid = rods((60.0, 60.0))
     one_side = np.array([20.0, 75.0, 60.0])
-    assert rib_probability(bodies(), maps.rib > 0.5, grid, LOW, one_side)[0] > 0.9
-    assert rib_pair_probability(bodies(), maps.rib > 0.5, grid, LOW, one_side)[0] == 0.0
+    assert rib_probability(POSE, maps.rib > 0.5, grid, LOW, one_side)[0] > 0.9
+    assert rib_pair_probability(POSE, maps.rib > 0.5, grid, LOW, one_side)[0] == 0.0
 
 
 @pytest.mark.parametrize("lean_deg", [-40.0, -20.0, 15.0])
@@ -86,7 +91,7 @@ def test_ribs_are_looked_for_along_a_column_that_leans_as_it_does_at_the_top_of_
     lean = np.radians(lean_deg)
     up, back = np.array([0.0, np.sin(lean), np.cos(lean)]), np.array([0.0, np.cos(lean), -np.sin(lean)])
     centers = [index * -22.0 * up for index in (0, 1)]
-    leaning = [BodyCandidate(voxel_zyx=(0, 0, 0), center_lps_mm=center, heat=1.0) for center in centers]
+    leaning = column_pose(np.array(centers), NO_ARCHES, 1.0)
     heads = [centers[0] + [side * 20.0, 0.0, 0.0] + 16.0 * back + 8.0 * up for side in (-1, 1)]
     voxels = np.indices(grid.shape_zyx).reshape(3, -1)[::-1].T
     away = np.min([np.linalg.norm(grid.to_lps(voxels) - head, axis=1) for head in heads], axis=0)
@@ -123,16 +128,18 @@ def test_a_rib_that_ends_at_the_padding_of_a_round_field_is_not_whole() -> None:
 def test_under_the_top_of_the_image_a_rib_that_is_seen_counts_and_one_that_is_not_may_be_cut() -> None:
     just_above = np.array([75.0, 75.0, 10.0])
     (bare, grid), (ribbed, _) = rods((0.0, 0.0)), rods((60.0, 60.0))
-    assert rib_probability(bodies(), bare.rib > 0.5, grid, LOW, HIGH)[0] < 0.1
-    assert np.isnan(rib_probability(bodies(), bare.rib > 0.5, grid, LOW, just_above)[0])
-    assert rib_probability(bodies(), ribbed.rib > 0.5, grid, LOW, just_above)[0] > 0.9
+    assert rib_probability(POSE, bare.rib > 0.5, grid, LOW, HIGH)[0] < 0.1
+    assert np.isnan(rib_probability(POSE, bare.rib > 0.5, grid, LOW, just_above)[0])
+    assert rib_probability(POSE, ribbed.rib > 0.5, grid, LOW, just_above)[0] > 0.9
 
 
-def test_what_is_no_brighter_than_muscle_is_no_rib() -> None:
+@pytest.mark.parametrize(("seen", "hu", "bears"), [(0.6, 60.0, False), (0.6, 200.0, True), (0.9, 60.0, True), (0.4, 200.0, False)])
+def test_what_is_no_brighter_than_muscle_is_a_rib_only_where_the_network_is_sure_as_in_soft_bones(
+    seen: float, hu: float, bears: bool
+) -> None:
     maps, grid = rods((60.0, 60.0))
-    for hu, least, most in ((60.0, 0.0, 0.1), (200.0, 0.9, 1.0)):
-        ribs = rib_mask(maps, np.full(grid.shape_zyx, hu, np.float32))
-        assert least <= rib_probability(bodies(), ribs, grid, LOW, HIGH)[0] <= most
+    ribs = rib_mask(replace(maps, rib=np.where(maps.rib > 0, np.float32(seen), np.float32(0))), np.full(grid.shape_zyx, hu, np.float32))
+    assert (rib_probability(POSE, ribs, grid, LOW, HIGH)[0] > 0.9) == bears
 
 
 def test_without_ribs_there_is_no_length() -> None:
@@ -163,21 +170,21 @@ def processes(reach_mm: tuple[float, float], *, tilt_deg: float = 0.0, crumb: bo
 @pytest.mark.parametrize("tilt_deg", [0.0, 8.0, -8.0])
 @pytest.mark.parametrize("reach_mm", [(23.0, 23.0), (36.0, 36.0), (20.0, 40.0)])
 def test_the_longer_transverse_process_is_measured_from_the_middle_of_its_body(reach_mm: tuple[float, float], tilt_deg: float) -> None:
-    upper, lower = transverse_reach_mm(bodies(), *processes(reach_mm, tilt_deg=tilt_deg), LOW, HIGH)
+    upper, lower = transverse_reach_mm(POSE, *processes(reach_mm, tilt_deg=tilt_deg), LOW, HIGH)
     assert upper == pytest.approx(max(reach_mm), abs=2.5)
     assert np.isnan(lower)
 
 
 def test_a_crumb_beside_a_process_is_no_part_of_it() -> None:
-    assert transverse_reach_mm(bodies(), *processes((30.0, 30.0), crumb=True), LOW, HIGH)[0] == pytest.approx(30.0, abs=2.5)
+    assert transverse_reach_mm(POSE, *processes((30.0, 30.0), crumb=True), LOW, HIGH)[0] == pytest.approx(30.0, abs=2.5)
 
 
 def test_a_process_that_may_be_cut_by_the_view_is_not_measured() -> None:
     maps, grid = processes((36.0, 36.0))
     narrow = np.array([35.0, 75.0, 60.0])
-    assert np.isnan(transverse_reach_mm(bodies(), maps, grid, LOW * [0.45, 1.0, 1.0], narrow)).all()
-    assert transverse_reach_mm(bodies(), maps, grid, LOW, narrow)[0] == pytest.approx(36.0, abs=2.5)
-    assert np.isnan(transverse_reach_mm(bodies(), maps, grid, LOW, np.array([75.0, 75.0, 12.0]))[0])
+    assert np.isnan(transverse_reach_mm(POSE, maps, grid, LOW * [0.45, 1.0, 1.0], narrow)).all()
+    assert transverse_reach_mm(POSE, maps, grid, LOW, narrow)[0] == pytest.approx(36.0, abs=2.5)
+    assert np.isnan(transverse_reach_mm(POSE, maps, grid, LOW, np.array([75.0, 75.0, 12.0]))[0])
 
 
 def test_the_wing_of_a_tilted_sacrum_above_l5_does_not_take_it_away_and_s1_is_no_lumbar_body() -> None:

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trabecula_models.bodies import ClassMaps
+from trabecula_models.column_pose import upright_axes
 from trabecula_models.transitional import likeliest_arches_and_sacrum, sacral_contact_mm2
 
 SPACING_MM = 1.5
@@ -34,7 +35,8 @@ def last_vertebra(*, wing_reached: tuple[bool, bool] = (False, False), facets: b
 
 def contact_mm2(masks: Masks) -> float:
     bodies, arch, sacrum = masks
-    return sacral_contact_mm2(CENTERS_ZYX, bodies, arch, sacrum, SPACING_MM)
+    axes = upright_axes(CENTERS_ZYX[:, ::-1] * SPACING_MM)
+    return sacral_contact_mm2(CENTERS_ZYX, axes, bodies, arch, sacrum, SPACING_MM)
 
 
 def test_a_process_that_goes_down_to_the_wing_touches_it_over_its_section() -> None:
