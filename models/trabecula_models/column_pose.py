@@ -40,6 +40,13 @@ class ColumnPose:
         seen: NDArray[np.float64] = self.axes[index] @ (points_lps_mm - self.centers_lps_mm[index]).T
         return seen
 
+    def step_below_mm(self, index: int) -> float:
+        """Distance to the centre of the next body, of the last one as far as to the one above; infinite where there is one body only."""
+        if len(self.centers_lps_mm) < 2:
+            return float("inf")
+        upper = min(index, len(self.centers_lps_mm) - 2)
+        return float(np.linalg.norm(self.centers_lps_mm[upper] - self.centers_lps_mm[upper + 1]))
+
 
 def upright_axes(centers_lps_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Axes (n, 3, 3) of bodies that are not turned: up along the line of their neighbours, back as far as that allows.

@@ -53,6 +53,7 @@ class Code(StrEnum):
     LOSSY_COMPRESSION = "LOSSY_COMPRESSION"
     GANTRY_TILT = "GANTRY_TILT"
     DUPLICATE_SLICES = "DUPLICATE_SLICES"
+    FRAMES_OF_REFERENCE = "FRAMES_OF_REFERENCE"
     ACQUISITION_OVERRIDDEN = "ACQUISITION_OVERRIDDEN"
     HU_CLIPPED = "HU_CLIPPED"
     LEVEL_NOT_GRADED = "LEVEL_NOT_GRADED"
@@ -115,6 +116,7 @@ CODE_TABLE: dict[Code, CodeEntry] = {
     Code.LOSSY_COMPRESSION: CodeEntry(_W, "The pixels were compressed with loss.", "HU may be altered; send the original."),
     Code.GANTRY_TILT: CodeEntry(_I, "The gantry was tilted; positions were followed.", "None needed."),
     Code.DUPLICATE_SLICES: CodeEntry(_I, "Slices were present twice; one of each was used.", "None needed."),
+    Code.FRAMES_OF_REFERENCE: CodeEntry(_I, "Images of one series name different frames of reference; they were taken for one.", "Look whether the pictures fit together."),
     Code.ACQUISITION_OVERRIDDEN: CodeEntry(_I, "Acquisition facts were given by the user and replace the header's.", "Check the acquisition file."),
     Code.HU_CLIPPED: CodeEntry(_I, "HU are clipped at the top, so dense bone and metal cannot be told apart.", "None needed for trabecular bone."),
     Code.LEVEL_NOT_GRADED: CodeEntry(_I, "This level is not graded (cervical, cut, or patient under 18).", "None needed."),

@@ -32,6 +32,10 @@ by 5 %): an outline that runs over the disc hides a fracture, so the heights are
 MOST_POSTERIOR_ALONE = 0.15
 """A posterior loss this much larger than the anterior and the middle one is no fracture's shape (Genant 1993: crush lowers all three)."""
 
+FEWEST_SLICES_PER_BODY = 4.0
+"""Slices through an intact body of usual height (its posterior one) below which thick slices give no grade: in 5 mm slices that is T1 to
+T6, where nearly all grades of 2 and more were false (ADR 0038)."""
+
 FIELD_MARGIN_MM = 1.5
 """A body that ends this near to the end of the image may go on beyond it: masks err by 1-2 mm there."""
 
@@ -277,7 +281,6 @@ def _grade(
     patterns = deformed_levels(
         [LevelShape(name=c.name, wedge_angle_deg=c.heights.wedge_angle_deg, loss=c.loss) for c in compared if c.heights]
     )
-    thick = slice_spacing_mm > settings.heights_spacing_mm + _TOLERANCE_MM
     graded: list[LevelMeasurement] = []
     flags: list[ColumnFlag] = []
     for level in compared:
@@ -292,12 +295,20 @@ def _grade(
         if level.name in patterns:
             flags.append(ColumnFlag(code=Code.DEFORMITY_NOT_FRACTURE, level=level.name, detail=patterns[level.name].capitalize() + "."))
             graded.append(replace(level, excluded=(*level.excluded, Code.DEFORMITY_NOT_FRACTURE)))
-        elif thick and not certain_enough(grade, settings.thick_slice_probability):
+        elif not slices_allow(level.name, grade, slice_spacing_mm, settings):
             graded.append(replace(level, excluded=(*level.excluded, Code.SLICES_TOO_THICK)))
         else:
             fractured = (Code.FRACTURED,) if grade.grade >= 1 else ()
             graded.append(replace(level, genant=grade, excluded=(*level.excluded, *fractured)))
     return graded, flags
+
+
+def slices_allow(name: str, grade: GenantGrade, slice_spacing_mm: float, settings: MeasureSettings = DEFAULT_SETTINGS) -> bool:
+    """Whether slices so far apart allow this grade: thin ones any, thick ones where enough show such a body and it is sure."""
+    if slice_spacing_mm <= settings.heights_spacing_mm + _TOLERANCE_MM:
+        return True
+    enough = slice_spacing_mm * FEWEST_SLICES_PER_BODY <= NORMS[name].posterior_mm
+    return enough and certain_enough(grade, settings.thick_slice_probability)
 
 
 def _compared(levels: Sequence[LevelMeasurement], sex: str | None) -> list[LevelMeasurement]:

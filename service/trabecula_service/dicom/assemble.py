@@ -151,6 +151,8 @@ def _flags(stack: Stack, plan: SlicePlan, header: Dataset) -> list[Flag]:
         flags.append(flag(Code.DUPLICATE_SLICES, f"{stack.repeated} left out."))
     if stack.conflicting:
         flags.append(flag(Code.DUPLICATE_SLICES, f"{stack.conflicting} other images had the UID of an earlier one and were left out."))
+    if stack.frames_of_reference > 1:
+        flags.append(flag(Code.FRAMES_OF_REFERENCE, f"{stack.frames_of_reference} in {len(stack.slices)} images."))
     if is_lossy(header):
         flags.append(flag(Code.LOSSY_COMPRESSION))
     if is_monoenergetic(header):

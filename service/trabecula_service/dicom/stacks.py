@@ -26,6 +26,7 @@ class Stack:
 
     ``repeated`` slices were left out because an equal one is in the stack, ``conflicting`` ones because another image came first under
     the same SOP instance UID. ``unplaced`` says why the slices have no place in space (then ``frame`` is None).
+    ``frames_of_reference`` is how many UIDs of frames of reference the slices name.
     ``acquisition_number`` is the header's where all slices agree, or the running number of a part that the header does not number.
     """
 
@@ -35,6 +36,7 @@ class Stack:
     repeated: int = 0
     conflicting: int = 0
     unplaced: str = ""
+    frames_of_reference: int = 1
 
     def positions_lps_mm(self) -> NDArray[np.float64]:
         """Positions (n, 3) of the slices."""
@@ -75,28 +77,40 @@ def _looks_equal(one: SliceRecord, other: SliceRecord) -> bool:
 
 
 def _by_plane(slices: Sequence[SliceRecord]) -> Iterator[list[SliceRecord]]:
-    """Slices of equal size, spacing, direction and frame of reference; those that cannot be placed come last, together."""
-    groups: list[list[SliceRecord]] = []
-    unplaced = []
-    for record in slices:
-        if not record.has_geometry:
-            unplaced.append(record)
-            continue
-        for group in groups:
-            if _same_plane(group[0], record):
-                group.append(record)
-                break
-        else:
-            groups.append([record])
-    yield from groups
+    """Slices of equal size, spacing, direction and frame of reference; those that cannot be placed come last, together.
+
+    Some de-identified archives (LIDC-IDRI) gave every image of a series a frame of reference of its own, though DICOM has one for all
+    (PS3.3 C.7.4.1). So frames that hold too few slices for a stack count as one.
+    """
+    placed = [record for record in slices if record.has_geometry]
+    groups = _grouped(placed, lambda one, other: _same_frame(one, other) and _same_plane(one, other))
+    crumbs = [record for group in groups if len(group) < _FEWEST_SLICES for record in group]
+    yield from (group for group in groups if len(group) >= _FEWEST_SLICES)
+    yield from _grouped(crumbs, _same_plane)
+    unplaced = [record for record in slices if not record.has_geometry]
     if unplaced:
         yield unplaced
 
 
+def _grouped(slices: Sequence[SliceRecord], alike: Callable[[SliceRecord, SliceRecord], bool]) -> list[list[SliceRecord]]:
+    """Each slice in the first group whose first slice is like it."""
+    groups: list[list[SliceRecord]] = []
+    for record in slices:
+        for group in groups:
+            if alike(group[0], record):
+                group.append(record)
+                break
+        else:
+            groups.append([record])
+    return groups
+
+
+def _same_frame(one: SliceRecord, other: SliceRecord) -> bool:
+    return tags.text(one.header, "FrameOfReferenceUID") == tags.text(other.header, "FrameOfReferenceUID")
+
+
 def _same_plane(one: SliceRecord, other: SliceRecord) -> bool:
     if (one.rows, one.columns) != (other.rows, other.columns):
-        return False
-    if tags.text(one.header, "FrameOfReferenceUID") != tags.text(other.header, "FrameOfReferenceUID"):
         return False
     spacing, direction = (one.pixel_spacing_mm or (), other.pixel_spacing_mm or ()), (one.orientation or (), other.orientation or ())
     return bool(np.allclose(*spacing, rtol=_SAME_SPACING, atol=0) and np.allclose(*direction, rtol=0, atol=_SAME_DIRECTION))
@@ -135,7 +149,14 @@ def _split(group: list[SliceRecord]) -> list[Stack]:
 
 
 def _stack(part: list[SliceRecord], frame: SliceFrame | None, *, number: int | None = None, repeated: int = 0, unplaced: str = "") -> Stack:
-    return Stack(slices=tuple(part), frame=frame, acquisition_number=number, repeated=repeated, unplaced=unplaced)
+    return Stack(
+        slices=tuple(part),
+        frame=frame,
+        acquisition_number=number,
+        repeated=repeated,
+        unplaced=unplaced,
+        frames_of_reference=len({tags.text(record.header, "FrameOfReferenceUID") for record in part}),
+    )
 
 
 def _common_number(part: list[SliceRecord]) -> int | None:

@@ -13,9 +13,9 @@ from trabecula_morphometry.codes import Code
 from trabecula_morphometry.deformity import LevelShape, deformed_levels
 from trabecula_morphometry.expected import ExpectedHeights, LevelHeights, expected_heights
 from trabecula_morphometry.genant import HeightLoss as LossOfHeight
-from trabecula_morphometry.genant import certain_enough, genant_grade, height_loss
+from trabecula_morphometry.genant import genant_grade, height_loss
 from trabecula_morphometry.levels import GRADED_LEVELS
-from trabecula_morphometry.measure import ADULT_YEARS, DEFAULT_SETTINGS, SPOILS_DENSITY
+from trabecula_morphometry.measure import ADULT_YEARS, SPOILS_DENSITY, slices_allow
 from trabecula_morphometry.norms import NORMS
 from trabecula_service.result import Acquisition, Density, Genant, HeightLoss, Heights, Level, LevelDensity, SixPoints, TrabecularHu
 
@@ -53,7 +53,6 @@ def graded_levels(
         if level.points_lps_mm is not None and level.heights_mm is not None
     ]
     patterns = deformed_levels(shapes)
-    thick = slice_spacing_mm > DEFAULT_SETTINGS.heights_spacing_mm + 0.05
     graded = []
     for level in levels:
         codes = [code for code in level.excluded if code not in _RECOMPUTED]
@@ -69,7 +68,7 @@ def graded_levels(
             values = _heights(loss.positions.as_array().tolist(), 4)
             height_losses = HeightLoss(**values.model_dump(), max=round(loss.max, 4))
             grade = genant_grade(loss)
-            unsure = thick and level.name not in sure and not certain_enough(grade, DEFAULT_SETTINGS.thick_slice_probability)
+            unsure = level.name not in sure and not slices_allow(level.name, grade, slice_spacing_mm)
             if level.name in patterns:
                 codes.append(Code.DEFORMITY_NOT_FRACTURE)
             elif not unsure:

@@ -56,6 +56,27 @@ def test_positions_rounded_to_a_tenth_are_even(tmp_path: Path) -> None:
     assert read_input(tmp_path).even_slices
 
 
+def test_a_series_whose_images_each_have_a_frame_of_reference_is_one_volume_and_says_so(tmp_path: Path) -> None:
+    series = ct_series()
+    for number, dataset in enumerate(series.datasets):
+        dataset.FrameOfReferenceUID = f"1.2.3.{number}"
+    series.write(tmp_path)
+    image = read_input(tmp_path)
+    np.testing.assert_array_equal(image.volume.hu_zyx, series.hu_zyx)
+    assert codes(image) == {Code.FRAMES_OF_REFERENCE}
+    assert "20 in 20 images" in text_of(image, Code.FRAMES_OF_REFERENCE)
+
+
+def test_two_halves_of_a_series_with_a_frame_of_reference_each_stay_apart(tmp_path: Path) -> None:
+    series = ct_series()
+    for number, dataset in enumerate(series.datasets):
+        dataset.FrameOfReferenceUID = f"1.2.3.{int(number < 12)}"
+    series.write(tmp_path)
+    image = read_input(tmp_path)
+    assert image.volume.hu_zyx.shape[0] == 12
+    assert Code.FRAMES_OF_REFERENCE not in codes(image)
+
+
 @pytest.mark.parametrize("new_uid", [False, True])
 def test_slices_sent_twice_are_used_once(tmp_path: Path, new_uid: bool) -> None:
     series = ct_series(duplicates=[3, 19], duplicates_new_uid=new_uid)

@@ -132,6 +132,21 @@ def test_a_borderline_wedge_at_5_mm_is_not_graded() -> None:
     assert Code.SLICES_TOO_THICK in level.excluded
 
 
+def test_low_thoracic_bodies_are_graded_in_5_mm_slices_and_upper_ones_of_less_than_four_slices_are_not() -> None:
+    column = DigitalColumn(bodies=tuple(intact(name) for name in ("T4", "T5", "T6", "T7", "T8", "T9")), spacing_mm=(1.0, 1.0, 5.0))
+    levels = {level.name: level for level in measured(column).levels}
+    for name in ("T4", "T5", "T6"):
+        assert levels[name].genant is None
+        assert levels[name].heights is not None
+        assert Code.SLICES_TOO_THICK in levels[name].excluded
+    assert any(levels[name].genant is not None for name in ("T7", "T8", "T9"))
+
+
+def test_upper_thoracic_bodies_are_graded_in_thin_slices() -> None:
+    column = DigitalColumn(bodies=tuple(intact(name) for name in ("T4", "T5", "T6", "T7")))
+    assert all(level.genant is not None for level in measured(column).levels)
+
+
 def test_nothing_is_graded_under_18() -> None:
     found = measured(WEDGED, age_years=17)
     assert all(level.genant is None and Code.LEVEL_NOT_GRADED in level.excluded for level in found.levels)
