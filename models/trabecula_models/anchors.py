@@ -267,15 +267,14 @@ def last_rib_length(pose: ColumnPose, probability: NDArray[np.float64], maps: Cl
     voxels = np.argwhere(rib)
     points, piece = grid.to_lps(voxels[:, ::-1]), pieces[tuple(voxels.T)]
     low, high = grid.to_lps(np.zeros(3)), grid.to_lps(np.array(grid.shape_zyx[::-1]) - 1.0)
+    rise, _, aside = pose.seen_from(last, points)
     sides = []
     for side in (-1.0, 1.0):
         beside = _beside(points, pose, last, side)
         if not beside.any():
             continue
         head = points[beside][np.linalg.norm(points[beside] - center, axis=1).argmin()]
-        same = (
-            np.isin(piece, np.unique(piece[beside])) & ((points[:, 0] - center[0]) * side > 0) & (points[:, 2] - center[2] < RIB_AROUND_MM)
-        )
+        same = np.isin(piece, np.unique(piece[beside])) & (aside * side > 0) & (rise < RIB_AROUND_MM)
         distance = np.linalg.norm(points[same] - head, axis=1)
         tip = points[same][distance.argmax()]
         beyond = tip + (tip - head) / max(float(distance.max()), 1.0) * BEYOND_TIP_MM

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trabecula_models.anchors import (
@@ -140,6 +142,25 @@ def test_what_is_no_brighter_than_muscle_is_a_rib_only_where_the_network_is_sure
     maps, grid = rods((60.0, 60.0))
     ribs = rib_mask(replace(maps, rib=np.where(maps.rib > 0, np.float32(seen), np.float32(0))), np.full(grid.shape_zyx, hu, np.float32))
     assert (rib_probability(POSE, ribs, grid, LOW, HIGH)[0] > 0.9) == bears
+
+
+@pytest.mark.parametrize("lean_deg", [-45.0, -20.0, 0.0, 20.0])
+@given(crumbs=st.lists(st.tuples(*[st.floats(-34.0, 34.0)] * 3), min_size=1, max_size=12))
+def test_the_last_rib_is_measured_wherever_its_crumbs_lie_beside_a_leaning_body(
+    lean_deg: float, crumbs: list[tuple[float, float, float]]
+) -> None:
+    grid = analysis_grid(LOW, HIGH, VOXEL_MM)
+    lean = np.radians(lean_deg)
+    up = np.array([0.0, np.sin(lean), np.cos(lean)])
+    leaning = column_pose(np.stack([UPPER_CENTER, -33.0 * up]), NO_ARCHES, 1.0)
+    rib = np.zeros(grid.shape_zyx, np.float32)
+    for voxel in np.rint(grid.to_voxel(np.array(crumbs))).astype(int):
+        rib[tuple(voxel[::-1])] = 0.9
+    nothing = np.zeros_like(rib)
+    maps = ClassMaps(body=nothing, posterior=nothing, disc=nothing, sacrum=nothing, rib=rib, pelvis=nothing, heat=nothing)
+    volume = Volume(hu_zyx=np.zeros(grid.shape_zyx, np.int16), grid=grid)
+    found = last_rib_length(leaning, np.array([0.9, 0.04]), maps, grid, volume)
+    assert 0.0 <= found.length_mm < 150.0
 
 
 def test_without_ribs_there_is_no_length() -> None:
