@@ -31,6 +31,11 @@ UNSEEN_WALL_MM = 14.0
 RIM_MM = 6.0
 """How far the rims of a concave back wall may stand out behind its straight line; the arch lies farther off."""
 
+C7 = 7
+CERVICAL_HALF_WIDTH_MM = 12.0
+"""Above C7 the transverse processes stand beside the body, not behind it: what lies further to the side is no body. Unverified: a choice
+(in three spines C7, whose processes stand behind, is 13 to 15 mm wide to each side)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyFrame:
@@ -104,7 +109,7 @@ def _straight_wall(bone: NDArray[np.bool_], heights_mm: Vector, steps_mm: Vector
 def split_vertebrae(
     levels_zyx: NDArray[np.uint8], known_body: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.bool_], list[BodyFrame]]:
-    """Return the body mask and one frame per vertebra (levels 7..25) of a 1 mm level volume.
+    """Return the body mask and one frame per vertebra (levels up to 25) of a 1 mm level volume.
 
     Parameters
     ----------
@@ -114,7 +119,7 @@ def split_vertebrae(
     boxes = {
         level: tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in box)
         for level, box in enumerate(ndimage.find_objects(levels_zyx), start=1)
-        if box is not None and 7 <= level <= 25 and (levels_zyx[box] == level).sum() > 3500
+        if box is not None and level <= 25 and (levels_zyx[box] == level).sum() > 3500
     }
     starts = {level: np.array([s.start for s in box]) for level, box in boxes.items()}
     masks = {level: levels_zyx[box] == level for level, box in boxes.items()}
@@ -140,7 +145,10 @@ def split_vertebrae(
             wall = _back_wall(mask, core, up, back)
             height, depth = (points - core) @ up, (points - core) @ back
             front = np.zeros_like(mask)
-            front[tuple(points[depth <= np.interp(height, wall.heights_mm, wall.behind_mm)].T)] = True
+            before_wall = depth <= np.interp(height, wall.heights_mm, wall.behind_mm)
+            if level < C7:
+                before_wall &= np.abs((points - core) @ np.cross(up, back)) < CERVICAL_HALF_WIDTH_MM
+            front[tuple(points[before_wall].T)] = True
             opened = ndimage.binary_opening(front, ndimage.generate_binary_structure(3, 1), iterations=2)
             one = largest_part(opened if opened.any() else front)
             one = ndimage.binary_dilation(one, iterations=3, mask=front)  # the corners that opening took

@@ -131,7 +131,7 @@ def _add_vessels(tissue: NDArray[np.uint8], frames: list[BodyFrame], rng: np.ran
     left = np.where(thoracic, rng.uniform(12, 20), rng.uniform(2, 9))
     count = tissue.shape[0]
     radius = np.full(count, rng.uniform(8, 13))
-    from_l4 = ranks <= 23
+    from_l4 = (ranks >= 7) & (ranks <= 23)
     chosen = [f for f, keep in zip(frames, from_l4, strict=True) if keep]
     if len(chosen) < 2:
         return
@@ -180,7 +180,7 @@ def _paste(tissue: NDArray[np.uint8], spine: Spine, corner: NDArray[np.int64]) -
     behind = np.array([f.half_depth_mm * 1.12 + 8.0 for f in frames])
     canal = _tube(tissue.shape, _path(frames, behind, np.zeros(len(frames)), count), np.full(count, 8.0))
     tissue[canal] = Tissue.CANAL
-    vertebra = ((level >= 7) & (level <= 25)) | (level == T13_LEVEL)
+    vertebra = ((level > 0) & (level <= 25)) | (level == T13_LEVEL)
     part[vertebra] = np.where(body[vertebra], Tissue.BODY, Tissue.POSTERIOR)
     part[level == SACRUM] = Tissue.SACRUM
     part[level == PELVIS] = Tissue.PELVIS

@@ -13,7 +13,7 @@ from trabecula_models.synthesis.column_scenes import ColumnScene, load_column_sc
 from trabecula_models.synthesis.ribs import RibPlan
 from trabecula_models.synthesis.scene_build import build_scene
 from trabecula_models.synthesis.sources import cache_folder
-from trabecula_models.synthesis.spines import SACRUM, Spine, add_sacrum_and_pelvis, load_spine
+from trabecula_models.synthesis.spines import C3, C7, SACRUM, Spine, add_sacrum_and_pelvis, load_spine
 from trabecula_models.synthesis.torso import ATLAS, FEMALE, MALE, Torso, load_torso
 from trabecula_models.synthesis.variants import Variant
 
@@ -37,6 +37,14 @@ SCENES: tuple[tuple[str, str, str], ...] = (
 )
 """(spine, torso, donor of sacrum and pelvis); neck and upper-chest spines need no pelvis."""
 
+NECK_SCENES: tuple[tuple[str, str, str], ...] = (
+    ("totalseg_s0224", MALE, "spl"),
+    ("gl003", FEMALE, ""),
+    ("gl017", MALE, ""),
+)
+"""The same from C3 on. Without them no network has seen what lies above C7: in real scans its processes were taken for ribs, and bodies of
+the neck were run together (ADR 0038)."""
+
 UPPER_CHEST_SPINES = ("gl003", "gl017", "totalseg_s0224", "malekosh001")
 """Spines that reach the first rib: in whole torsos ribs hang on their vertebrae, as the torso's own fit no level (`ribs`)."""
 
@@ -59,11 +67,11 @@ VARIANT_SCENES: tuple[ColumnScene, ...] = tuple(
 )
 """Columns with real curves, ribs that hang on their vertebrae, and the variants of number; the weights of 0.1 had not seen them."""
 
-SCENE_EDITION = 4
+SCENE_EDITION = 5
 """Raised when what is built changes. 2: columns with variants begin with C7, upper ribs run around the lungs and hang on the spines
 of the upper chest too. 3: ribs pass in front of the tips of their transverse processes. 4: the rims of a concave back
-wall and what a crushed body pushes into the canal belong to the body (ADR 0035). Two stages of `delineate` learnt from edition 2,
-its last from 3; the last two stages of `refine` learnt from 4 (model card)."""
+wall and what a crushed body pushes into the canal belong to the body (ADR 0035). 5: necks, which no weights have learnt yet.
+Two stages of `delineate` learnt from edition 2, its last from 3; the last two stages of `refine` learnt from 4 (model card)."""
 
 LICENCES: dict[str, str] = {
     "totalseg_s0224": "TotalSegmentator data set, CC BY 4.0",
@@ -85,19 +93,20 @@ def default_scene_folder() -> Path:
 
 
 def build_scenes(folder: Path) -> list[Path]:
-    """Build every scene of both lists that is not in `folder` yet; return their paths (about 6 minutes, 5 GB memory)."""
+    """Build every scene of the three lists that is not in `folder` yet; return their paths (about 6 minutes, 5 GB memory)."""
     torsos: dict[str, Torso] = {}
     donors: dict[str, Spine] = {}
     paths = []
-    for spine_name, torso_name, donor_name in SCENES:
-        name = f"{spine_name}-{torso_name}"
+    plans = [(f"{spine}-{torso}", C7, spine, torso, donor) for spine, torso, donor in SCENES]
+    plans += [(f"{spine}-neck-{torso}", C3, spine, torso, donor) for spine, torso, donor in NECK_SCENES]
+    for name, highest, spine_name, torso_name, donor_name in plans:
         path = folder / f"{name}.json"
         paths.append(path)
         if path.exists():
             continue
         if torso_name not in torsos:
             torsos[torso_name] = load_torso(torso_name)
-        spine = load_spine(spine_name)
+        spine = load_spine(spine_name, highest=highest)
         if donor_name and not (spine.levels_zyx == SACRUM).any():
             if donor_name not in donors:
                 donors[donor_name] = load_spine(donor_name)

@@ -12,7 +12,7 @@ from trabecula_models.synthesis.body_split import BodyFrame, split_vertebrae
 from trabecula_models.synthesis.sources import read_labels
 from trabecula_models.synthesis.torso import spl_spine_levels
 
-SACRUM, PELVIS, KNOWN_DISC = 26, 27, 100
+C3, C7, SACRUM, PELVIS, KNOWN_DISC = 3, 7, 26, 27, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,11 @@ class Spine:
     frames: dict[int, BodyFrame]
 
 
-def load_spine(name: str, *, for_testing: bool = False, without: tuple[int, ...] = ()) -> Spine:
-    """Load one spine of `anatomy/spines` by name, or `spl` for the atlas' own column; `without` names levels cut in the source."""
+def load_spine(name: str, *, for_testing: bool = False, without: tuple[int, ...] = (), highest: int = C7) -> Spine:
+    """Load one spine of `anatomy/spines` by name, or `spl` for the atlas' own column.
+
+    `without` names levels cut in the source; `highest` is the first level that is kept (C3 with the neck: C1 and C2 have no such body).
+    """
     known: NDArray[np.bool_] | None = None
     if name == "spl":
         levels = np.pad(spl_spine_levels(), ((20, 20), (20, 20), (20, 20)))
@@ -40,7 +43,7 @@ def load_spine(name: str, *, for_testing: bool = False, without: tuple[int, ...]
     else:
         levels = read_labels("spines", name, for_testing=for_testing).labels_zyx
     levels = np.where(np.isin(levels, without), 0, levels).astype(np.uint8)
-    vertebrae = np.where((levels >= 7) & (levels <= 25), levels, 0).astype(np.uint8)
+    vertebrae = np.where((levels >= highest) & (levels <= 25), levels, 0).astype(np.uint8)
     body, frames = split_vertebrae(vertebrae, known)
     keep = {frame.level for frame in frames} | {SACRUM, PELVIS, KNOWN_DISC}
     clean = np.where(np.isin(levels, list(keep)), levels, 0).astype(np.uint8)

@@ -146,7 +146,7 @@ def test_an_incomplete_bundle_says_which_network_is_missing(tmp_path: Path, lost
 
 
 def test_export_writes_a_bundle_that_loads(tmp_path: Path) -> None:
-    from trabecula_models.synthesis.scene_set import LICENCES, SCENES
+    from trabecula_models.synthesis.scene_set import LICENCES, NECK_SCENES, SCENES
     from trabecula_models.training.config import TrainConfig
     from trabecula_models.training.export import export
     from trabecula_models.training.loop import new_state
@@ -156,7 +156,7 @@ def test_export_writes_a_bundle_that_loads(tmp_path: Path) -> None:
     bundle = load_bundle("net", tmp_path)
     own = json.loads(path.read_text())["trabecula"]
     assert (bundle.spacing_mm, bundle.patch_zyx, own["training"]["seed"]) == (4.0, (64, 64, 64), 5)
-    used = {part for scene in SCENES for part in scene if part}
+    used = {part for scene in (*SCENES, *NECK_SCENES) for part in scene if part}
     assert own["training"]["sources"] == {name: LICENCES[name] for name in used}
     assert bundle.weights_sha256 in (tmp_path / "net" / "docs" / "README.md").read_text()
     assert sum(file.stat().st_size for file in WEIGHTS_FOLDER.rglob("*.safetensors")) < 30e6

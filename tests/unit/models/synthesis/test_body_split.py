@@ -73,3 +73,19 @@ def test_pedicles_behind_the_wall_are_no_body() -> None:
     body, _ = split_vertebrae(levels)
     y, x = np.indices(levels.shape)[1:]
     assert not body[(levels == 21) & (np.abs(np.abs(x - 30) - 13) <= 3) & (y > 44)].any()
+
+
+@pytest.mark.parametrize(("level", "processes_are_body"), [(5, False), (9, True)])
+def test_what_stands_beside_a_body_of_the_neck_is_no_body(level: int, processes_are_body: bool) -> None:
+    levels = np.zeros((60, 90, 70), np.uint8)
+    z, y, x = np.indices(levels.shape)
+    height = np.abs(z - 30) <= 9
+    body = height & ((y - 25) ** 2 / 9**2 + (x - 35) ** 2 / 11**2 <= 1)
+    processes = (np.abs(z - 30) <= 5) & (np.abs(y - 25) <= 5) & (np.abs(x - 35) <= 24)
+    pedicles = (np.abs(z - 30) <= 4) & (np.abs(np.abs(x - 35) - 10) <= 3) & (y > 25) & (y < 50)
+    spinous = (np.abs(z - 30) <= 6) & (np.abs(x - 35) <= 10) & (y >= 46) & (y < 62)
+    levels[body | processes | pedicles | spinous] = level
+    found, frames = split_vertebrae(levels)
+    assert [frame.level for frame in frames] == [level]
+    assert found[30, 25, 35]
+    assert found[30, 25, 35 + 20] == processes_are_body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trabecula_models.synthesis.scene_set import LICENCES, SCENES
+from trabecula_models.synthesis.scene_set import LICENCES, NECK_SCENES, SCENES
 from trabecula_models.synthesis.sources import FORBIDDEN_SPINES, read_labels, shared_folder
 
 
@@ -15,7 +15,7 @@ def test_a_spine_kept_back_for_testing_is_refused(name: str) -> None:
 
 
 def test_every_scene_source_has_a_licence_and_none_is_kept_back() -> None:
-    used = {part for scene in SCENES for part in scene if part}
+    used = {part for scene in (*SCENES, *NECK_SCENES) for part in scene if part}
     assert used <= set(LICENCES)
     assert not used & FORBIDDEN_SPINES
 
