@@ -30,7 +30,7 @@ passes L1 and its transverse process looks like one; here neither reaches (four 
 RIB_BELOW_SHARE = 0.4
 """But no further down than this share of the way to the next body, its lower endplate: the head of the first rib lies at the disc above T1,
 and steps are short there, so that C7 had T1's ribs in its box (ADR 0038). 0.25 to 0.4 give the same ribs in 200 drawn columns and four
-real chests, 0.45 those of one C7 more."""
+real chests, 0.45 gives one more level of a neck ribs (C6 in the real, C7 in the drawn)."""
 
 SACRUM_BELOW_MM = 20.0
 """Where the top of the sacrum is looked for around a candidate: half the width of a body. The centre of L5 lies 10 to 24 mm above it (11

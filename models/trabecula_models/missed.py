@@ -41,6 +41,9 @@ CUT_SEARCH_SHARE = 0.25
 
 Chain = list[BodyCandidate]
 
+Stretch = tuple[int, int, int]
+"""First and last body of a part of the chain that is too long, and how many bodies stand between them in truth."""
+
 
 def expected_steps_mm(chain: Chain) -> NDArray[np.float64]:
     """Usual distance of each pair of neighbours at their height of the column, as large as the steps around it are, (n - 1,) mm."""
@@ -62,13 +65,16 @@ def with_missed_bodies(chain: Chain, instances: NDArray[np.int16], maps: ClassMa
     if len(chain) <= FEWEST_STEPS:
         return chain, instances
     ratio = chain_steps_mm(chain) / expected_steps_mm(chain)
-    for first, last, between in reversed(_stretches(ratio)):
-        chain, instances = _with_bodies_between(chain, instances, maps, spacing_mm, (first, last, between))
+    for stretch in reversed(_stretches(ratio)):
+        for choice in (stretch, *_long_steps(ratio, stretch)):
+            if _is_bone(chain, maps, choice):
+                chain, instances = _with_bodies_between(chain, instances, maps, spacing_mm, choice)
+                break
     return chain, instances
 
 
-def _stretches(ratio: NDArray[np.float64]) -> list[tuple[int, int, int]]:
-    """First and last body of each stretch that is too long, and how many bodies stand between them in truth."""
+def _stretches(ratio: NDArray[np.float64]) -> list[Stretch]:
+    """The parts that are too long, from above: two steps that are three levels together, or one that is two or more by itself."""
     pairs = [_pair_excess(ratio[index : index + 2]) for index in range(len(ratio))]
     found = []
     index = 0
@@ -77,9 +83,20 @@ def _stretches(ratio: NDArray[np.float64]) -> list[tuple[int, int, int]]:
             found.append((index, index + 2, 2))
             index += 1
         elif ratio[index] >= LONG_STEP and not any(pairs[index : index + 2]):
-            found.append((index, index + 1, max(round(float(ratio[index])) - 1, 1)))
+            found.append(_one_step(ratio, index))
         index += 1
     return found
+
+
+def _one_step(ratio: NDArray[np.float64], index: int) -> Stretch:
+    return index, index + 1, max(round(float(ratio[index])) - 1, 1)
+
+
+def _long_steps(ratio: NDArray[np.float64], stretch: Stretch) -> list[Stretch]:
+    """The longest step of a pair, where it is long by itself: of a pair with a disc in it, one step may still hide a body."""
+    first, last, _ = stretch
+    longest = first + int(np.argmax(ratio[first:last]))
+    return [_one_step(ratio, longest)] if last - first > 1 and ratio[longest] >= LONG_STEP else []
 
 
 def _pair_excess(pair: NDArray[np.float64]) -> float:
@@ -88,19 +105,30 @@ def _pair_excess(pair: NDArray[np.float64]) -> float:
     return float(pair.mean()) if long else 0.0
 
 
-def _with_bodies_between(
-    chain: Chain, instances: NDArray[np.int16], maps: ClassMaps, spacing_mm: float, stretch: tuple[int, int, int]
-) -> tuple[Chain, NDArray[np.int16]]:
-    """Put equally spaced bodies between two of the chain in place of those that stand there, and cut the bone between them."""
+def _is_bone(chain: Chain, maps: ClassMaps, stretch: Stretch) -> bool:
+    """Whether body is seen where bodies would be put, and where the chain has its discs now."""
+    first, last, _ = stretch
+    knots = np.array([candidate.voxel_zyx for candidate in chain[first : last + 1]], float)
+    discs = np.rint((knots[:-1] + knots[1:]) / 2).astype(int)
+    voxels = np.rint(_equally_spaced(chain, stretch)[1:-1]).astype(int)
+    return bool(maps.body[tuple(np.concatenate([voxels, discs]).T)].min() >= BONE_PROBABILITY)
+
+
+def _equally_spaced(chain: Chain, stretch: Stretch) -> NDArray[np.float64]:
+    """Both ends of a stretch and the bodies between them, at equal distances along the column, (between + 2, 3) voxels (z, y, x)."""
     first, last, between = stretch
     knots = np.array([candidate.voxel_zyx for candidate in chain[first : last + 1]], float)
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     places = np.linspace(0.0, along[-1], between + 2)
-    points = np.column_stack([np.interp(places, along, knots[:, axis]) for axis in range(3)])
-    voxels = np.rint(points[1:-1]).astype(int)
-    discs = np.rint((knots[:-1] + knots[1:]) / 2).astype(int)
-    if maps.body[tuple(np.concatenate([voxels, discs]).T)].min() < BONE_PROBABILITY:
-        return chain, instances
+    return np.column_stack([np.interp(places, along, knots[:, axis]) for axis in range(3)])
+
+
+def _with_bodies_between(
+    chain: Chain, instances: NDArray[np.int16], maps: ClassMaps, spacing_mm: float, stretch: Stretch
+) -> tuple[Chain, NDArray[np.int16]]:
+    """Put equally spaced bodies between two of the chain in place of those that stand there, and cut the bone between them."""
+    first, last, _ = stretch
+    points = _equally_spaced(chain, stretch)
     origin = chain[first].center_lps_mm - np.array(chain[first].voxel_zyx[::-1]) * spacing_mm
     added = [
         replace(
@@ -110,7 +138,7 @@ def _with_bodies_between(
             heat=min(INFERRED_HEAT, chain[first].heat),
             inferred=True,
         )
-        for z, y, x in voxels
+        for z, y, x in np.rint(points[1:-1]).astype(int)
     ]
     out = instances.copy()
     more = len(added) - (last - first - 1)

@@ -74,6 +74,11 @@ class Source(Part):
         """Distance of the slices, the largest of all stacks."""
         return max((stack.spacing_mm[2] for stack in self.stacks), default=self.spacing_mm[2])
 
+    def slice_spacing_of_mm(self, level: "Level") -> float:
+        """Distance of the slices that a level was measured in, the largest of the stacks of its series."""
+        own = [stack.spacing_mm[2] for stack in self.stacks if stack.series_instance_uid == level.series_instance_uid]
+        return max(own, default=self.slice_spacing_mm)
+
 
 class Contrast(Part):
     """Intravenous contrast."""

@@ -83,30 +83,29 @@ def _by_plane(slices: Sequence[SliceRecord]) -> Iterator[list[SliceRecord]]:
     (PS3.3 C.7.4.1). So frames that hold too few slices for a stack count as one.
     """
     placed = [record for record in slices if record.has_geometry]
-    groups = _grouped(placed, lambda one, other: _same_frame(one, other) and _same_plane(one, other))
+    frames: dict[str, list[SliceRecord]] = defaultdict(list)
+    for record in placed:
+        frames[tags.text(record.header, "FrameOfReferenceUID")].append(record)
+    groups = [group for frame in frames.values() for group in _grouped_by_plane(frame)]
     crumbs = [record for group in groups if len(group) < _FEWEST_SLICES for record in group]
     yield from (group for group in groups if len(group) >= _FEWEST_SLICES)
-    yield from _grouped(crumbs, _same_plane)
+    yield from _grouped_by_plane(crumbs)
     unplaced = [record for record in slices if not record.has_geometry]
     if unplaced:
         yield unplaced
 
 
-def _grouped(slices: Sequence[SliceRecord], alike: Callable[[SliceRecord, SliceRecord], bool]) -> list[list[SliceRecord]]:
-    """Each slice in the first group whose first slice is like it."""
+def _grouped_by_plane(slices: Sequence[SliceRecord]) -> list[list[SliceRecord]]:
+    """Each slice in the first group whose first slice lies in the same plane direction."""
     groups: list[list[SliceRecord]] = []
     for record in slices:
         for group in groups:
-            if alike(group[0], record):
+            if _same_plane(group[0], record):
                 group.append(record)
                 break
         else:
             groups.append([record])
     return groups
-
-
-def _same_frame(one: SliceRecord, other: SliceRecord) -> bool:
-    return tags.text(one.header, "FrameOfReferenceUID") == tags.text(other.header, "FrameOfReferenceUID")
 
 
 def _same_plane(one: SliceRecord, other: SliceRecord) -> bool:

@@ -54,7 +54,7 @@ def join_results(stacks: Sequence[Result], source: Source) -> JoinedResult:
     levels = [_level(stacks, names, entry.stack, entry.level, entry.name) for entry in names.levels]
     comparable = _comparable(stacks, names)
     acquisition = stacks[0].acquisition
-    levels, patterns = graded_levels(levels, acquisition, source.slice_spacing_mm)
+    levels, patterns = graded_levels(levels, acquisition, source)
     levels = _with_outliers(levels, {stacks[index].source.series_instance_uid for index in comparable})
     levels, density = _density(stacks, names, comparable, levels)
     summary = summarise({level.name: level.genant.grade for level in levels}, [level.name for level in levels])

@@ -17,7 +17,7 @@ from trabecula_morphometry.genant import genant_grade, height_loss
 from trabecula_morphometry.levels import GRADED_LEVELS
 from trabecula_morphometry.measure import ADULT_YEARS, SPOILS_DENSITY, slices_allow
 from trabecula_morphometry.norms import NORMS
-from trabecula_service.result import Acquisition, Density, Genant, HeightLoss, Heights, Level, LevelDensity, SixPoints, TrabecularHu
+from trabecula_service.result import Acquisition, Density, Genant, HeightLoss, Heights, Level, LevelDensity, SixPoints, Source, TrabecularHu
 
 PLACES = ("anterior", "middle", "posterior")
 _RECOMPUTED = frozenset({Code.FRACTURED, Code.NO_REFERENCE_HEIGHT, Code.DEFORMITY_NOT_FRACTURE, Code.LEVEL_NOT_GRADED})
@@ -26,7 +26,7 @@ _RECOMPUTED = frozenset({Code.FRACTURED, Code.NO_REFERENCE_HEIGHT, Code.DEFORMIT
 def graded_levels(
     levels: Sequence[Level],
     acquisition: Acquisition,
-    slice_spacing_mm: float,
+    source: Source,
     *,
     left_out: Collection[str] = (),
     no_witness: Collection[str] = (),
@@ -38,7 +38,7 @@ def graded_levels(
     ----------
     levels : with their heights; grades and losses that they carry are replaced.
     acquisition : age and sex of the patient.
-    slice_spacing_mm : of thick slices only probable grades are given.
+    source : how far apart the slices of each level lie; of thick ones only probable grades are given.
     left_out : levels that a person left out: a missing reference is no news of them.
     no_witness : levels whose heights say nothing about their neighbours.
     sure : levels whose points a person set: their grade is given from thick slices too.
@@ -68,7 +68,7 @@ def graded_levels(
             values = _heights(loss.positions.as_array().tolist(), 4)
             height_losses = HeightLoss(**values.model_dump(), max=round(loss.max, 4))
             grade = genant_grade(loss)
-            unsure = level.name not in sure and not slices_allow(level.name, grade, slice_spacing_mm)
+            unsure = level.name not in sure and not slices_allow(level.name, grade, source.slice_spacing_of_mm(level))
             if level.name in patterns:
                 codes.append(Code.DEFORMITY_NOT_FRACTURE)
             elif not unsure:
@@ -76,6 +76,8 @@ def graded_levels(
                 p0, p1, p2, p3 = (round(float(p), 4) for p in grade.probability)
                 genant = Genant(grade=grade.grade, type=grade.type.value if grade.type else None, probability=(p0, p1, p2, p3))
                 codes += [Code.FRACTURED] if grade.grade >= 1 else []
+            elif Code.SLICES_TOO_THICK not in codes:
+                codes.append(Code.SLICES_TOO_THICK)
         graded.append(
             level.model_copy(update={"expected_mm": expected_mm, "height_loss": height_losses, "genant": genant, "excluded": codes})
         )

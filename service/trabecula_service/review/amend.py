@@ -50,7 +50,7 @@ def amended(result: Result, edits: Edits) -> Result:
     levels, patterns = graded_levels(
         levels,
         result.acquisition,
-        result.source.slice_spacing_mm,
+        result.source,
         left_out=set(excluded),
         no_witness={name for name, entry in excluded.items() if entry.reason is not ExclusionReason.DEFORMITY},
         sure=moved,

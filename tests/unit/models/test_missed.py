@@ -70,6 +70,18 @@ def test_two_bodies_under_one_peak_are_two(first: int) -> None:
         assert instances[round(row), 12, 12] == number
 
 
+def test_a_body_is_found_beside_a_long_step_whose_disc_is_seen() -> None:
+    steps = [float(STEP_VOXELS)] * (COUNT - 1)
+    steps[2:5] = [1.2 * STEP_VOXELS, 0.8 * STEP_VOXELS, 0.8 * STEP_VOXELS]
+    rows = list(true_rows(steps))
+    disc = round((rows[2] + rows[3]) / 2)
+    chain, instances = found_in([row for index, row in enumerate(rows) if index != 4], gap=slice(disc - 1, disc + 2))
+    assert [round(one.voxel_zyx[0]) for one in chain] == pytest.approx(rows, abs=1)
+    assert [one.inferred for one in chain] == [index == 4 for index in range(COUNT)]
+    for number, row in enumerate(rows, start=1):
+        assert instances[round(row), 12, 12] == number
+
+
 def test_where_no_bone_is_seen_nothing_is_invented() -> None:
     rows = [row for index, row in enumerate(EVEN) if index != 4]
     middle = round(EVEN[4])

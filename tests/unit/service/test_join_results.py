@@ -7,7 +7,7 @@ import pytest
 from builders.results import Column, column_result
 from trabecula_morphometry.codes import Code
 from trabecula_service.pipeline.join_results import join_results
-from trabecula_service.result import Alternative, Density, Flag, Level, Numbering, Result, Source, flag
+from trabecula_service.result import Alternative, Density, Flag, Level, Numbering, Result, Source, SourceStack, flag
 
 UPPER, LOWER = ("T10", "T11", "T12", "L1"), ("L2", "L3", "L4")
 COLUMN = Column(names=(*UPPER, *LOWER))
@@ -131,3 +131,28 @@ def test_which_levels_had_to_help_in_a_part_is_not_said_of_the_whole() -> None:
     assert whole.density.levels == ["L1", "L2"]
     assert whole.density.explanation == "same scanner"
     assert [entry.text for entry in whole.flags if entry.code is Code.KERNEL_MISMATCH] == [flag(Code.KERNEL_MISMATCH, "same scanner").text]
+
+
+def sliced(result: Result, spacing_mm: float) -> Result:
+    x, y, _ = result.source.spacing_mm
+    return result.model_copy(update={"source": result.source.model_copy(update={"spacing_mm": (x, y, spacing_mm)})})
+
+
+def of_slices(lower_mm: float, upper_mm: float) -> dict[str, Level]:
+    """The levels of two stacks with slices so far apart, joined."""
+    parts = sliced(part(LOWER, "1.2"), lower_mm), sliced(part(UPPER, "1.3"), upper_mm)
+    stacks = [SourceStack(**{name: getattr(one.source, name) for name in SourceStack.model_fields}) for one in parts]
+    source = parts[0].source.model_copy(update={"stacks": stacks})
+    return by_name(join_results(parts, source).result)
+
+
+def test_a_grade_that_the_slices_do_not_allow_is_withdrawn_with_its_reason() -> None:
+    levels = of_slices(12.0, 12.0)
+    assert {level.genant.grade for level in levels.values()} == {None}
+    assert all(level.excluded.count(Code.SLICES_TOO_THICK) == 1 for level in levels.values())
+
+
+def test_thick_slices_of_one_stack_do_not_take_the_grades_of_the_other() -> None:
+    levels = of_slices(12.0, 1.0)
+    assert {name for name, level in levels.items() if level.genant.grade is None} == set(LOWER)
+    assert all((Code.SLICES_TOO_THICK in level.excluded) == (name in LOWER) for name, level in levels.items())
