@@ -153,16 +153,17 @@ def column_chain(candidates: list[BodyCandidate], apart: Apart = _never) -> list
     """The bodies of the column, cranial to caudal.
 
     Every body of the chain has exactly one neighbour above and below, so a body elsewhere (contrast-filled aorta, a dense bowel
-    loop) can join only by replacing a true one. Weak candidates join only where the chain shows a gap.
+    loop) can join only by replacing a true one. What is weak, or was left out because it is near its neighbours, joins only where the
+    chain shows a gap: in a small person all steps are shorter than usual.
     """
     chain = _best_chain([candidate for candidate in candidates if candidate.heat >= PEAK_HEAT], apart)
-    weak = [candidate for candidate in candidates if candidate.heat < PEAK_HEAT]
+    left_out = [candidate for candidate in candidates if candidate not in chain]
     for index, levels in reversed(list(enumerate(chain_step_levels(chain_steps_mm(chain))))):
         if levels < 2:
             continue
         upper, lower = chain[index], chain[index + 1]
         middle = (upper.center_lps_mm + lower.center_lps_mm) / 2
-        fitting = [candidate for candidate in weak if np.linalg.norm(candidate.center_lps_mm - middle) < 12.0]
+        fitting = [candidate for candidate in left_out if np.linalg.norm(candidate.center_lps_mm - middle) < 12.0]
         if fitting and levels == 2:
             chain.insert(index + 1, max(fitting, key=lambda candidate: candidate.heat))
     return chain

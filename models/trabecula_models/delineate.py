@@ -119,7 +119,7 @@ def _look(
     out = runner.run(hu, window_zyx=WINDOW_ZYX, overlap=0.5, mirrored=mirrored, progress=progress)
     named = dict(zip(CLASS_NAMES, softmax_classes(out[: len(CLASS_NAMES)]), strict=True))
     named.pop("background")
-    return ClassMaps(**named, heat=out[len(CLASS_NAMES)])
+    return ClassMaps(**named, heat=out[len(CLASS_NAMES)]).with_dark_marrow()
 
 
 def _mean(first: ClassMaps, second: ClassMaps) -> ClassMaps:

@@ -201,9 +201,13 @@ def id_rate_in_people(rows: Sequence[Row]) -> float | None:
     return sum(share * id_rate(groups[variant]) for variant, share in SHARES_IN_PEOPLE.items()) if all(groups.values()) else None
 
 
-def misnamed_by_counting(row: Row) -> list[str]:
-    """Whole levels of one case that a reader who sees everything and counts would name otherwise than they are."""
-    read = names_by_counting(row["variant"], list(row["in_view"]), sacrum=row["sacrum_in_view"], shares=SHARES_IN_PEOPLE)
+def misnamed_by_counting(row: Row, *, cut_seen: bool) -> list[str]:
+    """Whole levels of one case that a reader who counts without error would name otherwise than they are.
+
+    Of levels that the field cuts the reader sees, or does not, whether they are thoracic or lumbar and have ribs.
+    """
+    cut = () if cut_seen else [name for name, whole in row["in_view"].items() if not whole]
+    read = names_by_counting(row["variant"], list(row["in_view"]), sacrum=row["sacrum_in_view"], shares=SHARES_IN_PEOPLE, unseen=cut)
     return [name for name, whole in row["in_view"].items() if whole and read[name] != name]
 
 
@@ -266,11 +270,13 @@ def print_table(rows: list[Row], write: Callable[[str], object]) -> None:
     in_people = id_rate_in_people(rows)
     if in_people is not None:
         write(f"id-rate with variants as common as in people: {in_people:.1f} %\n")
-    beyond = {row["case"]: misnamed_by_counting(row) for row in rows}
-    levels, lost = sum(row["levels"] for row in rows), sum(len(names) for names in beyond.values())
-    both = sum(name in row["wrong_names"] for row in rows for name in beyond[row["case"]])
-    write(f"id-rate of a reader who sees everything and counts: {100 * (1 - lost / levels):.1f} % ({lost} of {levels} levels named wrong, ")
-    write(f"{both} of them wrong here too, in {sum(map(bool, beyond.values()))} columns)\n")
+    levels = sum(row["levels"] for row in rows)
+    for reader, cut_seen in (("sees everything", True), ("does not see what cut vertebrae are", False)):
+        beyond = {row["case"]: misnamed_by_counting(row, cut_seen=cut_seen) for row in rows}
+        lost = sum(map(len, beyond.values()))
+        both = sum(name in row["wrong_names"] for row in rows for name in beyond[row["case"]])
+        write(f"id-rate of a reader who {reader} and counts: {100 * (1 - lost / levels):.1f} % ({lost} of {levels} levels named wrong, ")
+        write(f"{both} of them wrong here too, in {sum(map(bool, beyond.values()))} columns)\n")
     for variant, (right, have, false, others) in variants_said(rows).items():
         write(f"{variant} said where a sacrum is seen: {right} of {have} columns that have it, {false} of {others} that do not\n")
     right, have, false, without = foreign_found(rows)

@@ -3,14 +3,18 @@
 The reader knows a thoracic vertebra from a lumbar one by its form, a short rib from a long one, the first rib by its bend, and a last
 lumbar vertebra that is joined to the sacrum. With that, several columns can still look alike: T13 with a short rib above five lumbar
 vertebrae is, without the first rib in view, the picture of a T12 with a short rib. The reader then says what is more common in people.
+
+What a vertebra that the field cuts is like may be seen or not: its rib can lie in the lost half. So there are two readers, one who knows
+it all the same, and one who sees no more than that a vertebra is there; what can be had lies between them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from trabecula_models.synthesis.variants import Variant
 
 CERVICAL, FIRST_RIB, RIB, SHORT_RIB, THORACIC = "cervical", "first rib", "rib", "short rib", "thoracic"
 LUMBAR, JOINED, SACRUM = "lumbar", "joined", "sacrum"
+UNSEEN = "unseen"
 
 _THORACIC_LEVELS = tuple(f"T{number}" for number in range(1, 13))
 _LUMBAR_LEVELS = tuple(f"L{number}" for number in range(1, 6))
@@ -40,14 +44,22 @@ COLUMNS: dict[str, Column] = {
 def _pieces(column: Column, wanted: Sequence[str], key: int) -> list[list[str]]:
     """Names of all pieces of a column whose names (key 0) or looks (key 1) are the wanted ones."""
     pieces = [column[start : start + len(wanted)] for start in range(len(column) - len(wanted) + 1)]
-    return [[name for name, _ in piece] for piece in pieces if [one[key] for one in piece] == list(wanted)]
+    return [[name for name, _ in piece] for piece in pieces if all(_fits(one[key], look) for one, look in zip(piece, wanted, strict=True))]
 
 
-def names_by_counting(variant: str, in_view: Sequence[str], sacrum: bool, shares: Mapping[str, float]) -> dict[str, str]:
+def _fits(look: str, seen: str) -> bool:
+    """Whether a vertebra with this look can be the one seen; of an unseen one it is known that it is no sacrum."""
+    return look != SACRUM if seen == UNSEEN else look == seen
+
+
+def names_by_counting(
+    variant: str, in_view: Sequence[str], sacrum: bool, shares: Mapping[str, float], unseen: Collection[str] = ()
+) -> dict[str, str]:
     """The reader's name of every level in view, by its true name.
 
-    `in_view` holds the true names of the levels wholly or partly in the field, cranial to caudal without a gap; `shares` says how common
-    each variant is. Readings that are equally common are decided for the truth, so that the result bounds every program's.
+    `in_view` holds the true names of the levels wholly or partly in the field, cranial to caudal without a gap; of `unseen` ones the reader
+    knows only that they are there. `shares` says how common each variant is. Readings that are equally common are decided for the truth, so
+    that the result bounds every program's.
 
     Raises:
         ValueError: when the levels are no piece of a column of that variant.
@@ -55,7 +67,7 @@ def names_by_counting(variant: str, in_view: Sequence[str], sacrum: bool, shares
     names = [*in_view, *([SACRUM] if sacrum else [])]
     if not _pieces(COLUMNS[variant], names, key=0):
         raise ValueError(f"{', '.join(names)}: no piece of a column of variant {variant}")
-    looks = [dict(COLUMNS[variant])[name] for name in names]
+    looks = [UNSEEN if name in unseen else dict(COLUMNS[variant])[name] for name in names]
     readings = {other: _pieces(column, looks, key=1) for other, column in COLUMNS.items()}
     most = max(shares[other] for other, some in readings.items() if some)
     likeliest = [reading for other, some in readings.items() if shares[other] == most for reading in some]

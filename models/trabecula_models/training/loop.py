@@ -21,11 +21,11 @@ _POLL_S = 0.02
 def new_state(config: TrainConfig) -> TrainState:
     """Build the network with the run's seed, or from the checkpoint in the run's folder, or from `start_from`."""
     resumed = config.resume and (config.output_folder / "checkpoint.pt").exists()
-    start = _starting_weights(config.start_from, config.task) if config.start_from is not None and not resumed else None
+    start = starting_weights(config.start_from, config.task) if config.start_from is not None and not resumed else None
     return open_state(config, start, resume=config.resume)
 
 
-def _starting_weights(path: Path, task: Task) -> dict[str, Tensor]:
+def starting_weights(path: Path, task: Task) -> dict[str, Tensor]:
     """Averaged weights of a checkpoint, or of a bundle, whose last layer holds the level itself instead of its scaled form."""
     if path.suffix != ".safetensors":
         average: dict[str, Tensor] = torch.load(path, weights_only=True)["average"]

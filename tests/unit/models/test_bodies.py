@@ -1,7 +1,10 @@
 """One instance for each body, also where the network ran two of them together."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from trabecula_models.bodies import ClassMaps, part_merged_bodies, recentred, split_bodies
 from trabecula_models.column import BodyCandidate
@@ -93,3 +96,45 @@ def test_a_peak_astray_is_moved_to_its_body_and_those_at_the_ends_which_may_be_c
     centred = recentred(split_bodies(maps, astray, SPACING_MM), astray, SPACING_MM)
     assert np.linalg.norm(centred[2].center_lps_mm - chain[2].center_lps_mm) < 3.0
     assert [*centred[:2], *centred[3:]] == [*astray[:2], *astray[3:]]
+
+
+def with_centres(maps: ClassMaps, tops: list[int], heights: list[int]) -> ClassMaps:
+    """The same with the heat of a centre, 6 mm wide, in every body."""
+    heat = np.zeros_like(maps.body)
+    for top, height in zip(tops, heights, strict=True):
+        heat[top + height // 2, 18, 20] = 1
+    blurred = ndimage.gaussian_filter(heat, 4)
+    return replace(maps, body=maps.body.copy(), disc=maps.disc.copy(), heat=blurred / blurred.max())
+
+
+def test_a_body_whose_marrow_is_taken_for_disc_is_found_by_its_centre() -> None:
+    maps = with_centres(column(TOPS), TOPS, [BODY_VOXELS] * 5)
+    dark = (slice(TOPS[2] + 1, TOPS[2] + BODY_VOXELS - 1), slice(9, 27), slice(9, 31))
+    maps.body[dark], maps.disc[dark] = 0.2, 0.8
+    centre = at(TOPS[2] + BODY_VOXELS / 2).voxel_zyx
+    assert maps.with_dark_marrow().body[centre] > 0.5
+    assert maps.disc[centre] == 0.0
+
+
+def test_the_discs_beside_a_crushed_body_stay_discs_where_its_heat_reaches_into_them() -> None:
+    maps = with_centres(column(TOPS), TOPS, [BODY_VOXELS] * 5)
+    middle = TOPS[2] + BODY_VOXELS // 2
+    crushed = slice(middle - 3, middle + 4)
+    for beside in (slice(TOPS[2], middle - 3), slice(middle + 4, TOPS[2] + BODY_VOXELS)):
+        maps.body[beside], maps.disc[beside] = 0.0, maps.body[crushed].max(axis=0)
+    disc = maps.disc.copy()
+    assert ((maps.heat > 0.5) & (disc > maps.body)).any()
+    np.testing.assert_array_equal(maps.with_dark_marrow().disc, disc)
+
+
+def test_a_body_that_took_half_of_a_poorly_seen_neighbour_gives_it_back() -> None:
+    maps, chain = column(TOPS), cranial_to_caudal(TOPS)
+    instances = split_bodies(maps, chain, SPACING_MM)
+    rim = np.zeros(instances.shape, bool)
+    rim[:, 8:24, 8:32] = True
+    taken = (instances == 3) & rim
+    instances[taken] = 2  # and what the discs hide of the step between them
+    instances[TOPS[2] + BODY_VOXELS : TOPS[3], 8:14, 8:14] = 2
+    parted_chain, out = part_merged_bodies(instances, chain, maps, SPACING_MM)
+    assert len(parted_chain) == len(chain)
+    assert (out[taken] == 3).all()

@@ -31,6 +31,12 @@ def test_a_weak_peak_fills_a_gap_but_does_not_split_a_healthy_step() -> None:
     assert heights(column_chain([*column, *weak])) == [140, 105, 70, 35, 0]
 
 
+def test_a_body_crowded_out_in_a_small_person_fills_the_gap_that_it_left() -> None:
+    column = [lumbar_body(24.0 * index) for index in range(6)]
+    dark = column[2] = lumbar_body(48.0, heat=0.45)  # beside its marrow no disc can be told
+    assert heights(column_chain(column, lambda upper, lower: dark not in (upper, lower))) == [120, 96, 72, 48, 24, 0]
+
+
 def test_a_step_twice_as_long_as_its_neighbours_spans_two_levels() -> None:
     assert chain_step_levels(np.array([34.0, 35.0, 69.0, 36.0])).tolist() == [1, 1, 2, 1]
 

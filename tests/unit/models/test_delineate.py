@@ -66,12 +66,17 @@ class BrightIsBody:
         return out
 
 
-def test_both_looks_and_their_mean_show_a_ball_where_it_lies() -> None:
+def ball() -> Volume:
+    """A ball of bone in air."""
     scan = Grid(shape_zyx=(61, 61, 61), voxel_to_lps=np.eye(4))
     scan.voxel_to_lps[:3, 3] = -30.0
     places = scan.to_lps(np.argwhere(np.ones(scan.shape_zyx))[:, ::-1].astype(float))
-    ball = np.clip(BALL_RADIUS_MM + 0.5 - np.linalg.norm(places - BALL_LPS_MM, axis=1), 0, 1).reshape(scan.shape_zyx)
-    volume = Volume(hu_zyx=(BONE_HU * ball).astype(np.int16), grid=scan)
+    bone = np.clip(BALL_RADIUS_MM + 0.5 - np.linalg.norm(places - BALL_LPS_MM, axis=1), 0, 1).reshape(scan.shape_zyx)
+    return Volume(hu_zyx=(BONE_HU * bone).astype(np.int16), grid=scan)
+
+
+def test_both_looks_and_their_mean_show_a_ball_where_it_lies() -> None:
+    volume = ball()
     network = BrightIsBody()
 
     seen = delineate_column(volume, np.full(3, -24.0), np.full(3, 24.0), network)  # type: ignore[arg-type]
@@ -91,3 +96,20 @@ def test_a_field_moved_by_half_a_voxel_is_that_of_linear_interpolation() -> None
     field = np.random.default_rng(4).random((5, 6, 7)).astype(np.float32)
     expected = ndimage.affine_transform(field, np.ones(3), -0.5, order=1, mode="nearest")
     assert np.allclose(half_a_voxel_back(field), expected, atol=1e-6)
+
+
+class DarkMarrow(BrightIsBody):
+    """Takes the marrow of a body for disc, and knows its centre all the same."""
+
+    def run(self, hu_zyx: np.ndarray, *, mirrored: bool, **kwargs: Any) -> np.ndarray:
+        out = super().run(hu_zyx, mirrored=mirrored, **kwargs)
+        out[CLASS_NAMES.index("disc")] = out[CLASS_NAMES.index("body")] + 1.0
+        out[len(CLASS_NAMES)] = hu_zyx > BONE_HU / 2
+        return out
+
+
+def test_both_looks_believe_the_centre_of_a_body_whose_marrow_is_darker_than_its_discs() -> None:
+    seen = delineate_column(ball(), np.full(3, -24.0), np.full(3, 24.0), DarkMarrow())  # type: ignore[arg-type]
+    at_centre = tuple(np.rint(seen.grid.to_voxel(BALL_LPS_MM)[::-1]).astype(int))
+    assert seen.maps.body[at_centre] > 0.9
+    assert all(look.body_margin[at_centre] > 0.8 for look in seen.looks)

@@ -13,8 +13,8 @@ def levels_of(variant: str) -> list[str]:
     return [name for name, _ in COLUMNS[variant] if name != SACRUM]
 
 
-def wrong(variant: Variant, in_view: list[str], *, sacrum: bool) -> list[str]:
-    read = names_by_counting(variant.value, in_view, sacrum=sacrum, shares=SHARES_IN_PEOPLE)
+def wrong(variant: Variant, in_view: list[str], *, sacrum: bool, unseen: tuple[str, ...] = ()) -> list[str]:
+    read = names_by_counting(variant.value, in_view, sacrum=sacrum, shares=SHARES_IN_PEOPLE, unseen=unseen)
     return [name for name in in_view if read[name] != name]
 
 
@@ -38,6 +38,17 @@ def test_six_lumbar_vertebrae_are_counted_between_ribs_and_sacrum_and_not_withou
 def test_a_piece_that_fits_anywhere_is_decided_for_the_truth() -> None:
     assert not wrong(Variant.USUAL, ["T5", "T6", "T7"], sacrum=False)
     assert not wrong(Variant.USUAL, ["L1", "L2", "L3"], sacrum=False)
+
+
+def test_six_lumbar_vertebrae_of_which_the_field_cuts_the_first_are_those_of_five_below_a_twelfth() -> None:
+    six = ["L1", "L2", "L3", "L4", "L5", "L6"]
+    assert not wrong(Variant.L6, six, sacrum=True)
+    assert wrong(Variant.L6, six, sacrum=True, unseen=("L1",)) == six
+    assert not wrong(Variant.L6, ["T12", *six], sacrum=True, unseen=("T12",))  # all six are seen to be lumbar
+
+
+def test_an_unseen_vertebra_is_never_the_sacrum() -> None:
+    assert not wrong(Variant.L6, ["T12", "L1", "L2", "L3", "L4", "L5", "L6"], sacrum=False, unseen=("L6",))
 
 
 def test_a_gap_is_no_piece_of_a_column() -> None:
