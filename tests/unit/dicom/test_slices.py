@@ -1,12 +1,13 @@
 """Missing, uneven and doubled slices."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from builders.flags import codes, text_of
-from builders.series import ct_series
+from builders.series import CtSeries, ct_series
 from trabecula_morphometry.codes import Code
 from trabecula_morphometry.volume import AIR_HU
 from trabecula_service.dicom.read import read_input
@@ -56,10 +57,16 @@ def test_positions_rounded_to_a_tenth_are_even(tmp_path: Path) -> None:
     assert read_input(tmp_path).even_slices
 
 
-def test_a_series_whose_images_each_have_a_frame_of_reference_is_one_volume_and_says_so(tmp_path: Path) -> None:
+def in_frames_of_reference(frames: Sequence[int]) -> CtSeries:
+    """A series whose images name these frames of reference, in their order."""
     series = ct_series()
-    for number, dataset in enumerate(series.datasets):
-        dataset.FrameOfReferenceUID = f"1.2.3.{number}"
+    for dataset, frame in zip(series.datasets, frames, strict=True):
+        dataset.FrameOfReferenceUID = f"1.2.3.{frame}"
+    return series
+
+
+def test_a_series_whose_images_each_have_a_frame_of_reference_is_one_volume_and_says_so(tmp_path: Path) -> None:
+    series = in_frames_of_reference(range(20))
     series.write(tmp_path)
     image = read_input(tmp_path)
     np.testing.assert_array_equal(image.volume.hu_zyx, series.hu_zyx)
@@ -68,10 +75,7 @@ def test_a_series_whose_images_each_have_a_frame_of_reference_is_one_volume_and_
 
 
 def test_two_halves_of_a_series_with_a_frame_of_reference_each_stay_apart(tmp_path: Path) -> None:
-    series = ct_series()
-    for number, dataset in enumerate(series.datasets):
-        dataset.FrameOfReferenceUID = f"1.2.3.{int(number < 12)}"
-    series.write(tmp_path)
+    in_frames_of_reference([0] * 12 + [1] * 8).write(tmp_path)
     image = read_input(tmp_path)
     assert image.volume.hu_zyx.shape[0] == 12
     assert Code.FRAMES_OF_REFERENCE not in codes(image)
