@@ -170,9 +170,11 @@ def part_merged_bodies(
         voxels = np.argwhere(instances == index + 1)
         large = volumes[index] * lengths_mm[index] > MERGED_SIZE_RATIO * usual
         parts = _parts_beside_a_disc(voxels, axes[index][::-1], maps) if large else [voxels]
+        before = len(parted)
         for part, neighbour in zip(parts, (index - 1, index + 1), strict=False):
             body = candidate if len(parts) == 1 else _in_the_middle(candidate, part, spacing_mm)
-            if len(parts) > 1 and 0 <= neighbour < len(chain) and _near(body, chain[neighbour]):
+            one_stays = neighbour < index or len(parted) > before
+            if len(parts) > 1 and one_stays and 0 <= neighbour < len(chain) and _near(body, chain[neighbour]):
                 out[tuple(part.T)] = len(parted) + (neighbour > index)
             else:
                 parted.append(body)

@@ -138,3 +138,13 @@ def test_a_body_that_took_half_of_a_poorly_seen_neighbour_gives_it_back() -> Non
     parted_chain, out = part_merged_bodies(instances, chain, maps, SPACING_MM)
     assert len(parted_chain) == len(chain)
     assert (out[taken] == 3).all()
+
+
+def test_a_body_whose_halves_both_lie_on_its_neighbours_keeps_one() -> None:
+    maps = column(TOPS, missing_disc_after=2)
+    first, second, third, fourth, fifth = cranial_to_caudal(TOPS)
+    between = at((TOPS[2] + TOPS[3] + BODY_VOXELS) / 2, from_front=12)
+    numbers = np.array([0, 1, 3, 5, 6], np.int16)[split_bodies(maps, [first, between, fourth, fifth], SPACING_MM)]
+    parted_chain, out = part_merged_bodies(numbers, [first, second, between, third, fourth, fifth], maps, SPACING_MM)
+    assert len(parted_chain) == 6
+    assert np.unique(out).tolist() == [0, 1, 2, 3, 5, 6]
